@@ -1,0 +1,198 @@
+"""The one URL parser: what a browser would visit. Knows WHATWG URLs and public suffixes; no list, no link of ours.
+
+Every URL that the project judges, seals or shows went through `parse`. The parser is ada-url, because urllib and yarl
+disagree with browsers on hostile spellings (``http:\\\\evil``, ``https:evil``, ``0x7f.1``, ``a\\@b``).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+
+import ada_url
+import tldextract
+
+from toc.errors import BadUrl
+
+MAX_URL = 8192
+"""Bytes of a serialised URL that we are ready to seal (docs/limits.md)."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_TAB_OR_NEWLINE = str.maketrans("", "", "\t\n\r")
+_IPV4 = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """An absolute http(s) URL in WHATWG serialisation.
+
+    href:     the serialisation, ASCII
+    scheme:   ``http`` or ``https``
+    host:     ASCII host: A-labels, dotted IPv4, or IPv6 in brackets
+    port:     None where it is the scheme's default
+    path:     begins with ``/``
+    query:    without ``?``; empty also where there is none
+    fragment: without ``#``
+    userinfo: ``user:password`` as spelt, empty where there is none
+    """
+
+    href: str
+    scheme: str
+    host: str
+    port: int | None
+    path: str
+    query: str
+    fragment: str
+    userinfo: str
+
+    @property
+    def is_ip(self) -> bool:
+        return self.host.startswith("[") or _IPV4.match(self.host) is not None
+
+    @property
+    def domain(self) -> str:
+        """The registrable domain; the host itself where there is none (IP addresses, single labels, suffixes)."""
+        return registrable_domain(self.host)
+
+
+def serialise(text: str, base: str | None = None, encoding: str = "utf-8") -> str:
+    """Parse `text` against `base` as the WHATWG basic URL parser does and serialise it.
+
+    Any scheme is accepted. `encoding` is the Python codec of the document's charset, used for the query of special
+    URLs only (WHATWG URL, "percent-encode after encoding").
+
+    Raises BadUrl where a browser would not get a URL out of it.
+    """
+    text = _SURROGATE.sub("\ufffd", text)
+    if encoding != "utf-8" and "?" in text and not text.isascii():
+        text = _encode_query(text, base, encoding)
+    try:
+        if base is None:
+            return str(ada_url.URL(text).href)
+        return str(ada_url.URL(text, base).href)
+    except ValueError:
+        raise BadUrl("not a URL") from None
+
+
+def parse(text: str, base: str | None = None, encoding: str = "utf-8") -> Url:
+    """The absolute http(s) URL that a browser would visit for `text`. Raises BadUrl for anything else."""
+    href = serialise(text, base, encoding)
+    return _split(href)
+
+
+@lru_cache(maxsize=4096)
+def _split(href: str) -> Url:
+    parsed = ada_url.URL(href)
+    scheme = parsed.protocol[:-1]
+    if scheme not in ("http", "https"):
+        raise BadUrl(f"scheme {scheme[:32]!r} is not http or https", scheme=scheme[:32])
+    host = parsed.hostname
+    if not host:
+        raise BadUrl("the URL has no host")
+    userinfo = parsed.username + (":" + parsed.password if parsed.password else "")
+    return Url(
+        href=href,
+        scheme=scheme,
+        host=host,
+        port=int(parsed.port) if parsed.port else None,
+        path=parsed.pathname,
+        query=parsed.search[1:],
+        fragment=parsed.hash[1:],
+        userinfo=userinfo,
+    )
+
+
+def _encode_query(text: str, base: str | None, encoding: str) -> str:
+    """Percent-encode the non-ASCII characters of the query by `encoding`, where the URL is a special one."""
+    scheme = re.match(r"[\x00-\x20]*([a-zA-Z][a-zA-Z0-9+.\-]*):", text.translate(_TAB_OR_NEWLINE))
+    special = scheme.group(1).lower() if scheme else (base or "").partition(":")[0]
+    if special not in ("http", "https", "ftp", "file"):
+        return text
+    head, mark, fragment = text.partition("#")
+    path, question, query = head.partition("?")
+    return path + question + "".join(_encode_character(c, encoding) for c in query) + mark + fragment
+
+
+def _encode_character(character: str, encoding: str) -> str:
+    if character.isascii():
+        return character
+    try:
+        raw = character.encode(encoding)
+    except UnicodeEncodeError:
+        return f"%26%23{ord(character)}%3B"  # WHATWG URL: what a form would send for it
+    # A multi-byte character may hold ASCII bytes: they stay bare unless the special-query set names them.
+    return "".join(
+        f"%{byte:02X}" if byte >= 0x7F or byte < 0x21 or byte in b"\"#<>'" else chr(byte) for byte in raw
+    )
+
+
+def unicode_host(host: str) -> str:
+    """The host with its A-labels shown as Unicode (UTS #46, ToUnicode); itself where that fails."""
+    if "xn--" not in host:
+        return host
+    try:
+        return str(ada_url.idna_to_unicode(host.encode("ascii")))
+    except (ValueError, UnicodeError):
+        return host
+
+
+def ascii_host(text: str) -> str | None:
+    """`text` as a browser would write it in the host of an http URL; None where it is no host."""
+    try:
+        url = parse(f"http://{text}/")
+    except BadUrl:
+        return None
+    return None if url.userinfo or url.port or url.path != "/" or url.query or url.fragment else url.host
+
+
+def host_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The IP address that `host` (of a `Url`) is, or None."""
+    try:
+        return ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return None
+
+
+_suffix_file: Path | None = None
+
+
+def use_suffix_list(path: Path) -> None:
+    """Read public suffixes from an operator's newer list instead of the one shipped with tldextract."""
+    global _suffix_file
+    _suffix_file = path
+    _extractor.cache_clear()
+    public_suffixes.cache_clear()
+    registrable_domain.cache_clear()
+
+
+@cache
+def _extractor() -> tldextract.TLDExtract:
+    # Its default constructor would fetch the list from the network and write a cache.
+    urls = (_suffix_file.as_uri(),) if _suffix_file else ()
+    return tldextract.TLDExtract(
+        suffix_list_urls=urls, cache_dir=None, fallback_to_snapshot=True, include_psl_private_domains=True
+    )
+
+
+@lru_cache(maxsize=65536)
+def registrable_domain(host: str) -> str:
+    """The registrable domain (public suffix and one label, private suffixes such as github.io counted); else `host`."""
+    host = host.rstrip(".")
+    return str(_extractor().extract_str(host).top_domain_under_public_suffix) or host
+
+
+@cache
+def public_suffixes() -> frozenset[str]:
+    """Every ICANN suffix, lower case, both as Unicode and as A-labels; wildcard rules without their ``*.``."""
+    found: set[str] = set()
+    for suffix in _extractor()._get_tld_extractor().tlds(include_psl_private_domains=False):
+        name = suffix.lstrip("*!").lstrip(".")
+        found.add(name)
+        if not name.isascii():
+            found.add(str(ada_url.idna_to_ascii(name).decode("ascii")))
+        elif "xn--" in name:
+            found.add(unicode_host(name))
+    return frozenset(found)
