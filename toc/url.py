@@ -124,9 +124,7 @@ def _encode_character(character: str, encoding: str) -> str:
     except UnicodeEncodeError:
         return f"%26%23{ord(character)}%3B"  # WHATWG URL: what a form would send for it
     # A multi-byte character may hold ASCII bytes: they stay bare unless the special-query set names them.
-    return "".join(
-        f"%{byte:02X}" if byte >= 0x7F or byte < 0x21 or byte in b"\"#<>'" else chr(byte) for byte in raw
-    )
+    return "".join(f"%{byte:02X}" if byte >= 0x7F or byte < 0x21 or byte in b"\"#<>'" else chr(byte) for byte in raw)
 
 
 def unicode_host(host: str) -> str:
