@@ -57,7 +57,8 @@ class Match:
     entry:      the entry that matched, as its source spells it
     threat:     what the source says it is
     level:      what a threat match raises the verdict to
-    form:       which form of the URL matched: ``url``, ``expression``, ``host``, ``ip``, ``layer:<vendor>``, ``other_reading``
+    form:       which form of the URL matched: ``url``, ``expression``, ``host``, ``ip``, ``layer:<vendor>``,
+                ``other_reading``
     kind:       threat, approved, override or logged
     """
 
