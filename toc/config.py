@@ -1,0 +1,329 @@
+"""Every setting: its name, default, unit and limit, in one frozen tree. Reads the settings file and the environment.
+
+Knows no part of the service. docs/settings.md is held against this module by a test. Each setting can also be given as
+``TOC_SECTION__KEY`` in the environment, which wins over the file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from toc.errors import ConfigError
+
+PositiveInt = Annotated[int, Meta(ge=1)]
+NotNegative = Annotated[int, Meta(ge=0)]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of all sections: frozen, and an unknown name in the file is an error, not a surprise."""
+
+
+class Service(Section):
+    public_url: Annotated[str, Meta(description="Base of the links in mails, as recipients reach it")] = ""
+    public_listen: Annotated[str, Meta(description="Address and port of the public listener; port 0: any free one")] = (
+        "127.0.0.1:8080"
+    )
+    admin_listen: Annotated[str, Meta(description="Address and port of the management listener")] = "127.0.0.1:8081"
+    data_dir: Annotated[str, Meta(description="Folder of database, lists and spool")] = "."
+    database: Annotated[str, Meta(description="`sqlite:///FILE` or `postgresql://USER@HOST/NAME`; empty: toc.db")] = ""
+    keyset: Annotated[str, Meta(description="The keyset file")] = "keyset.json"
+    keyset_backup: Annotated[str, Meta(description="Where its backup is, so that `toc doctor` can compare")] = ""
+    workers: Annotated[int, Meta(ge=1, le=256, description="Processes that answer clicks")] = 1
+    tls_cert: Annotated[str, Meta(description="Certificate chain of the public listener, PEM")] = ""
+    tls_key: Annotated[str, Meta(description="Its key, PEM")] = ""
+    admin_tls_cert: Annotated[str, Meta(description="Certificate chain of the management listener, PEM")] = ""
+    admin_tls_key: Annotated[str, Meta(description="Its key, PEM")] = ""
+    admin_behind_proxy: Annotated[bool, Meta(description="A proxy adds TLS to the management listener")] = False
+    trusted_proxies: Annotated[
+        tuple[str, ...], Meta(description="Networks whose X-Forwarded-For is believed, and which have no rate limit")
+    ] = ()
+    contact: Annotated[str, Meta(description="Whom recipients ask: shown on every page")] = ""
+    security_contact: Annotated[str, Meta(description="For security.txt (RFC 9116): mailto: or https: URL")] = ""
+    timezone: Annotated[str, Meta(description="IANA zone of times in the console and on pages")] = "UTC"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class LinkSettings(Section):
+    show_host: Annotated[bool, Meta(description="Show the target's host in the link")] = True
+    max_link: Annotated[int, Meta(ge=200, le=8000, description="Longer links are stored (characters)")] = 900
+    text: Annotated[
+        Literal["inline", "short"], Meta(description="Links in plain text: as they are, or stored and short")
+    ] = "inline"
+
+
+class RewriterSettings(Section):
+    bare: Annotated[
+        Literal["off", "path", "all"], Meta(description="Which URLs without a scheme are links in text")
+    ] = "path"
+    on_unscannable: Annotated[
+        Literal["neutralise", "hold", "tempfail", "pass"],
+        Meta(description="What happens to a part that could not be read"),
+    ] = "neutralise"
+    trust_roots: Annotated[str, Meta(description="PEM file: roots to which S/MIME signatures must verify")] = ""
+    max_message: Annotated[int, Meta(ge=1, description="Bytes of a message")] = 100_000_000
+    max_parts: Annotated[int, Meta(ge=1, description="MIME parts of a message")] = 1000
+    max_depth: Annotated[int, Meta(ge=1, le=100, description="Nesting of MIME parts")] = 50
+    processes: Annotated[int, Meta(ge=1, le=256, description="Processes that rewrite")] = 2
+    judge: Annotated[bool, Meta(description="Ask for the verdict while rewriting, for the receipt")] = True
+
+
+class ClickSettings(Section):
+    query: Annotated[
+        Literal["full", "names"], Meta(description="Record query values of clicked URLs, or only their names")
+    ] = "full"
+    retention_days: Annotated[NotNegative, Meta(description="Days that clicks are kept; 0: for ever")] = 400
+    address_days: Annotated[NotNegative, Meta(description="Days until the client address is truncated")] = 90
+    scanner_networks: Annotated[
+        tuple[str, ...], Meta(description="Networks of scanners: their clicks count as automated")
+    ] = ()
+    pseudonymous: Annotated[bool, Meta(description="Never store addresses of people, only their references")] = False
+    capacity: Annotated[int, Meta(ge=1, description="Clicks in work at once per worker; more get a 503")] = 512
+    nonce_seconds: Annotated[PositiveInt, Meta(description="How long the buttons of a page work")] = 600
+    rate: Annotated[PositiveInt, Meta(description="Bad requests a second per client network")] = 50
+    burst: Annotated[PositiveInt, Meta(description="Bad requests at once per client network")] = 5000
+
+
+class SpoolSettings(Section):
+    megabytes: Annotated[int, Meta(ge=1, description="Size of the spool of each worker, preallocated")] = 64
+    when_full: Annotated[
+        Literal["warn_page", "serve"], Meta(description="What a recipient sees when nothing can be recorded")
+    ] = "warn_page"
+    commit_ms: Annotated[PositiveInt, Meta(description="Milliseconds until a record goes to the spool instead")] = 50
+
+
+class Branding(Section):
+    name: Annotated[str, Meta(description="Name of the organisation, on every page")] = ""
+    logo: Annotated[str, Meta(description="SVG or PNG file, at most 64 KiB")] = ""
+    colour: Annotated[str, Meta(description="Colour of the page's head, `#rrggbb`")] = ""
+    templates: Annotated[str, Meta(description="Folder of own page templates")] = ""
+    texts: Annotated[dict[str, str], Meta(description="Line under the page's text, per language")] = {}
+
+
+class FeedSettings(Section):
+    name: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9_-]{0,39}$", description="Name in matches and logs")]
+    url: Annotated[str, Meta(description="https:, http: or file: URL")]
+    format: Annotated[str, Meta(description="Name of the parser (docs/feeds.md)")]
+    threat: Annotated[str, Meta(description="Threat type of entries that name none")] = "other"
+    level: Annotated[
+        Literal["suspicious", "highly_suspicious", "dangerous"], Meta(description="Level that a match leads to")
+    ] = "dangerous"
+    approves: Annotated[bool, Meta(description="Entries approve instead of accusing")] = False
+    required: Annotated[bool, Meta(description="A verdict without this source counts as unchecked")] = False
+    refresh_minutes: Annotated[PositiveInt, Meta(description="How often it is fetched")] = 60
+    checksum_url: Annotated[str, Meta(description="Where its SHA-256 stands, if the source gives one")] = ""
+    must_hit: Annotated[tuple[str, ...], Meta(description="URLs that a good list holds")] = ()
+    must_miss: Annotated[tuple[str, ...], Meta(description="URLs that a good list does not hold")] = ()
+    max_megabytes: Annotated[PositiveInt, Meta(description="Size limit after decompression")] = 2048
+    licence: Annotated[str, Meta(description="Note on its terms of use")] = ""
+    proxy: Annotated[str, Meta(description="HTTP proxy for this source")] = ""
+    username: Annotated[str, Meta(description="For sources that ask for one")] = ""
+    password_file: Annotated[str, Meta(description="File with its password or API key")] = ""
+
+
+class DnsListSettings(Section):
+    name: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9_-]{0,39}$")]
+    zone: Annotated[str, Meta(description="Zone of the list, such as `dbl.example.org`; RPZ: the resolver answers")]
+    nameserver: Annotated[str, Meta(description="ADDRESS or ADDRESS:PORT of the resolver")] = "127.0.0.1"
+    kind: Literal["dnsbl", "rpz"] = "dnsbl"
+    level: Literal["suspicious", "highly_suspicious", "dangerous"] = "dangerous"
+    threat: str = "other"
+    required: bool = False
+
+
+class RemoteSettings(Section):
+    name: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9_-]{0,39}$")]
+    kind: Annotated[Literal["safebrowsing", "peer"], Meta(description="Safe Browsing v5, or another installation")]
+    urls: Annotated[tuple[str, ...], Meta(description="Base URLs, asked in order")]
+    key_file: Annotated[str, Meta(description="File with the API key")] = ""
+    required: bool = False
+
+
+class ApexSettings(Section):
+    url: Annotated[str, Meta(description="Base URL of Apex Central")] = ""
+    application_id: str = ""
+    key_file: Annotated[str, Meta(description="File with the API key")] = ""
+    minutes: PositiveInt = 15
+
+
+class BrandSettings(Section):
+    name: Annotated[str, Meta(description="The word that an impostor would imitate")]
+    domains: Annotated[tuple[str, ...], Meta(description="Its true domains")]
+
+
+class ReputationSettings(Section):
+    deadline_ms: Annotated[PositiveInt, Meta(description="How long live sources may take together")] = 300
+    popularity: Annotated[str, Meta(description="File of well-known domains, one a line: familiar hosts")] = ""
+    suffix_list: Annotated[str, Meta(description="A newer public suffix list")] = ""
+    objects_required: bool = False
+    feeds: tuple[FeedSettings, ...] = ()
+    dns: tuple[DnsListSettings, ...] = ()
+    remote: tuple[RemoteSettings, ...] = ()
+    brands: tuple[BrandSettings, ...] = ()
+    apex: ApexSettings = ApexSettings()
+
+
+class MilterSettings(Section):
+    listen: Annotated[str, Meta(description="HOST:PORT or unix:/PATH")] = "127.0.0.1:8082"
+    internal_networks: Annotated[tuple[str, ...], Meta(description="Mail from these is outbound or internal")] = ()
+    internal_domains: Annotated[tuple[str, ...], Meta(description="Domains whose recipients are ours")] = ()
+    trusted_relays: Annotated[tuple[str, ...], Meta(description="Hosts whose mail passes untouched, by address")] = ()
+    concurrency: Annotated[PositiveInt, Meta(description="Messages in work at once")] = 64
+    timeout_seconds: Annotated[PositiveInt, Meta(description="Time for one message")] = 120
+    authserv_id: Annotated[str, Meta(description="Name in Authentication-Results; empty: none is added")] = ""
+    arc_key: Annotated[str, Meta(description="PEM key for ARC seals; empty: none is added")] = ""
+    arc_selector: str = ""
+    arc_domain: str = ""
+
+
+class SyslogSettings(Section):
+    address: Annotated[str, Meta(description="HOST:PORT")]
+    tls: bool = True
+    ca_file: str = ""
+    format: Literal["json", "cef", "ecs"] = "cef"
+
+
+class WebhookSettings(Section):
+    url: str
+    secret_file: Annotated[str, Meta(description="Key of the HMAC-SHA256 signature")]
+    format: Literal["json", "ecs", "urlclickevents"] = "json"
+
+
+class SiemSettings(Section):
+    syslog: tuple[SyslogSettings, ...] = ()
+    webhooks: tuple[WebhookSettings, ...] = ()
+
+
+class AlertSettings(Section):
+    mail_to: tuple[str, ...] = ()
+    mail_from: str = ""
+    smtp: Annotated[str, Meta(description="HOST:PORT of the mail relay for alerts")] = ""
+    webhook: str = ""
+    group_minutes: Annotated[PositiveInt, Meta(description="One mail per subject in this time")] = 10
+    threats: Annotated[tuple[str, ...], Meta(description="Threat types whose clicks alert")] = ("c2",)
+    people: Annotated[tuple[str, ...], Meta(description="Recipients whose clicks on bad links alert")] = ()
+    burst_clicks: Annotated[NotNegative, Meta(description="Clicks on one bad host that alert; 0: never")] = 0
+    burst_minutes: PositiveInt = 10
+    console_url: Annotated[str, Meta(description="Base of the console, for links in alerts")] = ""
+
+
+class PolicySettings(Section):
+    default: Annotated[str, Meta(description="Profile where no rule names one")] = "default"
+    rules: tuple[dict[str, Any], ...] = ()
+    profiles: dict[str, dict[str, Any]] = {}
+
+
+class Config(Section):
+    """The whole tree. `base` is the folder that relative paths start from."""
+
+    service: Service = Service()
+    link: LinkSettings = LinkSettings()
+    rewriter: RewriterSettings = RewriterSettings()
+    clicks: ClickSettings = ClickSettings()
+    spool: SpoolSettings = SpoolSettings()
+    pages: Branding = Branding()
+    reputation: ReputationSettings = ReputationSettings()
+    milter: MilterSettings = MilterSettings()
+    siem: SiemSettings = SiemSettings()
+    alerts: AlertSettings = AlertSettings()
+    policy: PolicySettings = PolicySettings()
+    base: str = "."
+    source: str = ""
+
+    def path(self, text: str) -> Path:
+        """A path of the settings, relative to the settings file."""
+        return Path(self.base, text)
+
+    @property
+    def data_dir(self) -> Path:
+        return self.path(self.service.data_dir)
+
+    @property
+    def database(self) -> str:
+        """The database URL with an absolute SQLite path."""
+        url = self.service.database
+        if not url:
+            return f"sqlite:///{(self.data_dir / 'toc.db').resolve()}"
+        if url.startswith("sqlite:///"):
+            return f"sqlite:///{self.path(url.removeprefix('sqlite:///')).resolve()}"
+        return url
+
+    @property
+    def keyset_path(self) -> Path:
+        return self.path(self.service.keyset)
+
+
+def read(path: Path, environment: Mapping[str, str]) -> tuple[Config, str]:
+    """The settings of `path` and the environment, and the file's text (for the place of a broken rule).
+
+    Raises ConfigError: what is wrong, where, and what to do.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"settings file {path} is missing; `toc init DIR --public-url URL` makes one") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"settings file {path} cannot be read: {error}") from None
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"settings file {path}: {error}") from None
+    _apply_environment(document, environment)
+    document["base"] = str(path.parent)
+    document["source"] = str(path)
+    return convert(document, str(path)), text
+
+
+def convert(document: dict[str, Any], source: str) -> Config:
+    """The tree from a parsed document. Raises ConfigError naming the setting."""
+    try:
+        return msgspec.convert(document, Config, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"settings file {source}: {_in_words(str(error))}") from None
+
+
+def _in_words(message: str) -> str:
+    """msgspec's ``... - at `$.service.workers` `` as ``[service] workers: ...``."""
+    found = re.fullmatch(r"(.*) - at `\$\.?([^`]*)`", message, re.DOTALL)
+    if not found:
+        return message
+    what, where = found.groups()
+    section, _, name = where.partition(".")
+    return f"[{section}] {name}: {what}" if name else f"[{section}]: {what}"
+
+
+def _apply_environment(document: dict[str, Any], environment: Mapping[str, str]) -> None:
+    for variable, value in sorted(environment.items()):
+        section, separator, key = variable.removeprefix("TOC_").lower().partition("__")
+        if not variable.startswith("TOC_") or not separator:
+            continue
+        table = document.setdefault(section, {})
+        if isinstance(table, dict):
+            table[key] = _toml_value(value)
+
+
+def _toml_value(text: str) -> Any:
+    """A list, table, number or truth value as in TOML; anything else is a text."""
+    if text[:1] in "[{":
+        try:
+            return tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            return text
+    return text
+
+
+def place(text: str, header: str, index: int, source: str) -> str:
+    """Where the `index`-th table `header` of a settings file stands: ``toc.toml line 12``."""
+    pattern = re.compile(rf"^\s*\[\[?\s*{re.escape(header)}\s*\]?\]", re.MULTILINE)
+    for number, found in enumerate(pattern.finditer(text)):
+        if number == index:
+            line = text.count("\n", 0, found.start()) + 1 + found.group().count("\n")
+            return f"{os.path.basename(source)} line {line} ([{header}])"
+    return f"{os.path.basename(source)} [{header}]"
