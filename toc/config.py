@@ -26,7 +26,7 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Base of all sections: frozen, and an unknown name in the file is an error, not a surprise."""
 
 
-class Service(Section):
+class Service(Section, frozen=True, kw_only=True):
     public_url: Annotated[str, Meta(description="Base of the links in mails, as recipients reach it")] = ""
     public_listen: Annotated[str, Meta(description="Address and port of the public listener; port 0: any free one")] = (
         "127.0.0.1:8080"
@@ -51,7 +51,7 @@ class Service(Section):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class LinkSettings(Section):
+class LinkSettings(Section, frozen=True, kw_only=True):
     show_host: Annotated[bool, Meta(description="Show the target's host in the link")] = True
     max_link: Annotated[int, Meta(ge=200, le=8000, description="Longer links are stored (characters)")] = 900
     text: Annotated[
@@ -59,7 +59,7 @@ class LinkSettings(Section):
     ] = "inline"
 
 
-class RewriterSettings(Section):
+class RewriterSettings(Section, frozen=True, kw_only=True):
     bare: Annotated[
         Literal["off", "path", "all"], Meta(description="Which URLs without a scheme are links in text")
     ] = "path"
@@ -75,7 +75,7 @@ class RewriterSettings(Section):
     judge: Annotated[bool, Meta(description="Ask for the verdict while rewriting, for the receipt")] = True
 
 
-class ClickSettings(Section):
+class ClickSettings(Section, frozen=True, kw_only=True):
     query: Annotated[
         Literal["full", "names"], Meta(description="Record query values of clicked URLs, or only their names")
     ] = "full"
@@ -91,7 +91,7 @@ class ClickSettings(Section):
     burst: Annotated[PositiveInt, Meta(description="Bad requests at once per client network")] = 5000
 
 
-class SpoolSettings(Section):
+class SpoolSettings(Section, frozen=True, kw_only=True):
     megabytes: Annotated[int, Meta(ge=1, description="Size of the spool of each worker, preallocated")] = 64
     when_full: Annotated[
         Literal["warn_page", "serve"], Meta(description="What a recipient sees when nothing can be recorded")
@@ -99,7 +99,7 @@ class SpoolSettings(Section):
     commit_ms: Annotated[PositiveInt, Meta(description="Milliseconds until a record goes to the spool instead")] = 50
 
 
-class Branding(Section):
+class Branding(Section, frozen=True, kw_only=True):
     name: Annotated[str, Meta(description="Name of the organisation, on every page")] = ""
     logo: Annotated[str, Meta(description="SVG or PNG file, at most 64 KiB")] = ""
     colour: Annotated[str, Meta(description="Colour of the page's head, `#rrggbb`")] = ""
@@ -107,7 +107,7 @@ class Branding(Section):
     texts: Annotated[dict[str, str], Meta(description="Line under the page's text, per language")] = {}
 
 
-class FeedSettings(Section):
+class FeedSettings(Section, frozen=True, kw_only=True):
     name: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9_-]{0,39}$", description="Name in matches and logs")]
     url: Annotated[str, Meta(description="https:, http: or file: URL")]
     format: Annotated[str, Meta(description="Name of the parser (docs/feeds.md)")]
@@ -128,7 +128,7 @@ class FeedSettings(Section):
     password_file: Annotated[str, Meta(description="File with its password or API key")] = ""
 
 
-class DnsListSettings(Section):
+class DnsListSettings(Section, frozen=True, kw_only=True):
     name: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9_-]{0,39}$")]
     zone: Annotated[str, Meta(description="Zone of the list, such as `dbl.example.org`; RPZ: the resolver answers")]
     nameserver: Annotated[str, Meta(description="ADDRESS or ADDRESS:PORT of the resolver")] = "127.0.0.1"
@@ -138,7 +138,7 @@ class DnsListSettings(Section):
     required: bool = False
 
 
-class RemoteSettings(Section):
+class RemoteSettings(Section, frozen=True, kw_only=True):
     name: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9_-]{0,39}$")]
     kind: Annotated[Literal["safebrowsing", "peer"], Meta(description="Safe Browsing v5, or another installation")]
     urls: Annotated[tuple[str, ...], Meta(description="Base URLs, asked in order")]
@@ -146,19 +146,19 @@ class RemoteSettings(Section):
     required: bool = False
 
 
-class ApexSettings(Section):
+class ApexSettings(Section, frozen=True, kw_only=True):
     url: Annotated[str, Meta(description="Base URL of Apex Central")] = ""
     application_id: str = ""
     key_file: Annotated[str, Meta(description="File with the API key")] = ""
     minutes: PositiveInt = 15
 
 
-class BrandSettings(Section):
+class BrandSettings(Section, frozen=True, kw_only=True):
     name: Annotated[str, Meta(description="The word that an impostor would imitate")]
     domains: Annotated[tuple[str, ...], Meta(description="Its true domains")]
 
 
-class ReputationSettings(Section):
+class ReputationSettings(Section, frozen=True, kw_only=True):
     deadline_ms: Annotated[PositiveInt, Meta(description="How long live sources may take together")] = 300
     popularity: Annotated[str, Meta(description="File of well-known domains, one a line: familiar hosts")] = ""
     suffix_list: Annotated[str, Meta(description="A newer public suffix list")] = ""
@@ -170,7 +170,7 @@ class ReputationSettings(Section):
     apex: ApexSettings = ApexSettings()
 
 
-class MilterSettings(Section):
+class MilterSettings(Section, frozen=True, kw_only=True):
     listen: Annotated[str, Meta(description="HOST:PORT or unix:/PATH")] = "127.0.0.1:8082"
     internal_networks: Annotated[tuple[str, ...], Meta(description="Mail from these is outbound or internal")] = ()
     internal_domains: Annotated[tuple[str, ...], Meta(description="Domains whose recipients are ours")] = ()
@@ -183,25 +183,25 @@ class MilterSettings(Section):
     arc_domain: str = ""
 
 
-class SyslogSettings(Section):
+class SyslogSettings(Section, frozen=True, kw_only=True):
     address: Annotated[str, Meta(description="HOST:PORT")]
     tls: bool = True
     ca_file: str = ""
     format: Literal["json", "cef", "ecs"] = "cef"
 
 
-class WebhookSettings(Section):
+class WebhookSettings(Section, frozen=True, kw_only=True):
     url: str
     secret_file: Annotated[str, Meta(description="Key of the HMAC-SHA256 signature")]
     format: Literal["json", "ecs", "urlclickevents"] = "json"
 
 
-class SiemSettings(Section):
+class SiemSettings(Section, frozen=True, kw_only=True):
     syslog: tuple[SyslogSettings, ...] = ()
     webhooks: tuple[WebhookSettings, ...] = ()
 
 
-class AlertSettings(Section):
+class AlertSettings(Section, frozen=True, kw_only=True):
     mail_to: tuple[str, ...] = ()
     mail_from: str = ""
     smtp: Annotated[str, Meta(description="HOST:PORT of the mail relay for alerts")] = ""
@@ -214,13 +214,13 @@ class AlertSettings(Section):
     console_url: Annotated[str, Meta(description="Base of the console, for links in alerts")] = ""
 
 
-class PolicySettings(Section):
+class PolicySettings(Section, frozen=True, kw_only=True):
     default: Annotated[str, Meta(description="Profile where no rule names one")] = "default"
     rules: tuple[dict[str, Any], ...] = ()
     profiles: dict[str, dict[str, Any]] = {}
 
 
-class Config(Section):
+class Config(Section, frozen=True, kw_only=True):
     """The whole tree. `base` is the folder that relative paths start from."""
 
     service: Service = Service()
