@@ -1,0 +1,128 @@
+"""The record of rewritten mails: facts, receipt, holders, first sight of hosts. Knows tables, no mail parsing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import case
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from toc.errors import BadUrl
+from toc.store.schema import first_seen, holders, links, messages, people
+from toc.store.writing import insert
+from toc.url import parse
+
+
+class LinkRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One receipt row, ready to be stored."""
+
+    part: str
+    kind: str
+    url: str
+    spelling: str
+    outcome: str
+    reason: str
+    link: str | None
+    level: int | None
+
+
+class MessageRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is recorded of one rewritten mail. `people` maps references to addresses (empty: pseudonymous)."""
+
+    ref: bytes
+    time: datetime
+    message_id: str
+    sender_ref: bytes | None
+    subject: str
+    direction: int
+    size: int
+    complete: bool
+    worst_level: int | None
+    recipients: tuple[bytes, ...]
+    people: dict[str, bytes]
+    links: tuple[LinkRow, ...]
+
+
+async def store(connection: AsyncConnection, record: MessageRecord) -> None:
+    """Add the record; a message that was recorded before gains holders, and nothing twice."""
+    if record.people:
+        rows = [{"ref": ref, "address": address} for address, ref in sorted(record.people.items())]
+        await connection.execute(insert(connection, people).on_conflict_do_nothing(), rows)
+    added = await connection.execute(
+        insert(connection, messages)
+        .values(
+            ref=record.ref,
+            time=record.time,
+            message_id=record.message_id,
+            sender_ref=record.sender_ref,
+            subject=record.subject,
+            direction=record.direction,
+            size=record.size,
+            complete=record.complete,
+            worst_level=record.worst_level,
+        )
+        .on_conflict_do_nothing()
+    )
+    if record.recipients:
+        rows = [{"message_ref": record.ref, "recipient_ref": ref} for ref in sorted(set(record.recipients))]
+        await connection.execute(insert(connection, holders).on_conflict_do_nothing(), rows)
+    if added.rowcount and record.links:
+        placed = [(row, *_host_and_domain(row.url)) for row in record.links]
+        await connection.execute(links.insert(), [_link_values(record.ref, *found) for found in placed])
+        await _see(connection, record, [(host, domain) for _, host, domain in placed if host])
+
+
+def _link_values(ref: bytes, row: LinkRow, host: str, domain: str) -> dict[str, Any]:
+    return {
+        "message_ref": ref,
+        "part": row.part[:64],
+        "kind": row.kind,
+        "url": row.url,
+        "spelling": row.spelling,
+        "host": host,
+        "domain": domain,
+        "outcome": row.outcome,
+        "reason": row.reason,
+        "link": row.link,
+        "level": row.level,
+    }
+
+
+def _host_and_domain(url: str) -> tuple[str, str]:
+    try:
+        parsed = parse(url)
+    except BadUrl:
+        return "", ""
+    return parsed.host, parsed.domain
+
+
+async def _see(connection: AsyncConnection, record: MessageRecord, hosts: Sequence[tuple[str, str]]) -> None:
+    """Count each host and registrable domain once per message (docs/signs.md, *first seen here*)."""
+    day = record.time.toordinal()
+    names = Counter(name for pair in set(hosts) for name in set(pair))
+    statement = insert(connection, first_seen)
+    statement = statement.on_conflict_do_update(
+        index_elements=["name"],
+        set_={
+            "days": first_seen.c.days + case((first_seen.c.last_day < day, 1), else_=0),
+            "last_day": day,
+            "messages": first_seen.c.messages + 1,
+            "people": first_seen.c.people + len(record.recipients),
+        },
+    )
+    rows = [
+        {
+            "name": name,
+            "time": record.time,
+            "days": 1,
+            "last_day": day,
+            "messages": 1,
+            "people": len(record.recipients),
+        }
+        for name in sorted(names)
+    ]
+    await connection.execute(statement, rows)
