@@ -1,0 +1,124 @@
+"""The public listener: which request goes where, and when we say no before looking. The click itself is in `click`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from redirector.click import Road
+from redirector.http import SAFETY_HEADERS, Answer, Receive, Request, Scope, Send, send, text
+from redirector.metrics import ANSWERS, IN_WORK
+from redirector.negotiate import chosen_language
+from redirector.pages import Page, Renderer, Story, static_files
+from redirector.rate import Network, RateLimiter, client_of
+from toc.config import Config
+
+RETRY_AFTER = (b"retry-after", b"2")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """capacity: clicks in work at once; proxies: peers whose X-Forwarded-For is believed."""
+
+    capacity: int
+    proxies: tuple[Network, ...]
+
+
+class App:
+    """The ASGI application of the public listener."""
+
+    def __init__(self, road: Road, renderer: Renderer, config: Config, limits: Limits, bad: RateLimiter) -> None:
+        self._road = road
+        self._renderer = renderer
+        self._config = config
+        self._limits = limits
+        self._bad = bad
+        self._in_work = 0
+        self._static = static_files()
+        self._plain: Mapping[str, Callable[[Request], Answer]] = {
+            "/": self._root,
+            "/robots.txt": lambda _: text(200, "User-agent: *\nDisallow: /\n"),
+            "/.well-known/security.txt": self._security,
+            "/healthz": lambda _: text(200, "ok\n"),
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send_message: Send) -> None:
+        if scope["type"] != "http":
+            return
+        request = _request(scope, receive, self._limits.proxies)
+        if self._in_work >= self._limits.capacity:
+            answer = self._page(request, Page.OVERLOADED, 503, RETRY_AFTER)
+        else:
+            self._in_work += 1
+            try:
+                answer = await self._answer(request)
+            finally:
+                self._in_work -= 1
+        ANSWERS.labels(str(answer.status)).inc()
+        await send(send_message, answer, head_only=request.method == "HEAD")
+
+    async def _answer(self, request: Request) -> Answer:
+        path = self._road.without_prefix(request.path)
+        room, rest = path[:3], path[3:]
+        if room in ("/u/", "/p/"):
+            answer = await self._road.answer(request, rest, preview=room == "/p/")
+            return answer if answer is not None else self._refused(request, Page.DAMAGED, 404)
+        if request.method not in ("GET", "HEAD"):
+            return text(405, "Only GET here.\n", (b"allow", b"GET, HEAD"))
+        plain = self._plain.get(path)
+        if plain is not None:
+            return plain(request)
+        if path.startswith("/static/") and path[8:] in self._static:
+            return self._static_file(path[8:])
+        return self._refused(request, Page.DAMAGED, 404)
+
+    def _refused(self, request: Request, page: Page, status: int) -> Answer:
+        """A bad request, counted against the client's network."""
+        if not self._bad.take(request.client, time.monotonic()):
+            return self._page(request, Page.RATE_LIMITED, 429, RETRY_AFTER)
+        return self._page(request, page, status)
+
+    def _page(self, request: Request, page: Page, status: int, *more: tuple[bytes, bytes]) -> Answer:
+        return page_answer(self._renderer, request, Story(page), status, *more)
+
+    def _root(self, request: Request) -> Answer:
+        return self._page(request, Page.ROOT, 200)
+
+    def _static_file(self, name: str) -> Answer:
+        kind, body = self._static[name]
+        length = (b"content-length", str(len(body)).encode())
+        cache = (b"cache-control", b"public, max-age=3600")
+        return Answer(200, ((b"content-type", kind), length, cache, *SAFETY_HEADERS[1:]), body)
+
+    def _security(self, _request: Request) -> Answer:
+        """RFC 9116; 404 where the operator gave no contact, as the file must hold one."""
+        contact = self._config.service.security_contact
+        if not contact:
+            return text(404, "No security contact is configured.\n")
+        expires = (datetime.now(UTC) + timedelta(days=180)).replace(microsecond=0).isoformat().replace("+00:00", "Z")
+        return text(200, f"Contact: {contact}\nExpires: {expires}\n")
+
+
+def page_answer(renderer: Renderer, request: Request, story: Story, status: int, *more: tuple[bytes, bytes]) -> Answer:
+    """A page in the reader's language."""
+    body = renderer.render(story, request.header(b"accept-language"), chosen_language(request.query))
+    length = (b"content-length", str(len(body)).encode())
+    return Answer(status, (*renderer.headers(story.page), length, *more), body)
+
+
+def _request(scope: Scope, receive: Receive, proxies: tuple[Network, ...]) -> Request:
+    headers = dict(scope["headers"])
+    client = scope["client"][0] if scope["client"] else ""
+    if proxies and b"x-forwarded-for" in headers:
+        client = client_of(client, headers[b"x-forwarded-for"].decode("latin-1"), proxies)
+    raw_path = scope.get("raw_path") or scope["path"].encode()
+    return Request(
+        scope["method"],
+        raw_path.decode("latin-1"),
+        scope["query_string"].decode("latin-1"),
+        headers,
+        client,
+        receive,
+    )

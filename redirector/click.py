@@ -1,0 +1,260 @@
+"""The road of one click, in one file:  link → Sealed → Url → Verdict → Decision → record → answer.
+
+Knows HTTP, pages and the record. What is known about a URL, and the keys, are handed in. The target is never contacted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from redirector.actor import Actor, classify
+from redirector.clicks import ActorKind, Click, Event, row
+from redirector.http import Answer, Request, form, redirect, text
+from redirector.metrics import BAD_LINKS, CLICKS, RECORDS
+from redirector.nonce import Nonce, check, make
+from redirector.pages import Page, Renderer, Story
+from redirector.rate import Network, network_of
+from redirector.record import Kept
+from toc.config import Config
+from toc.errors import BadLink, BadUrl, StoreNeeded
+from toc.keys import Keyset
+from toc.policy import Action, Decision, Policy, Profile, decide
+from toc.token import Flag, Sealed, open_path
+from toc.url import Url, parse
+from toc.verdict import Level, Verdict
+
+PREFETCH_HEADERS = (b"sec-purpose", b"purpose", b"x-moz")
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What the road works with.
+
+    judge:    the verdict on a target, with the seal that names it
+    stored:   the target field of a version 2 link, None where there is no such row
+    revoked:  whether a link, its message or its recipient was revoked
+    networks: from how many networks a link was clicked so far (asked only where a profile limits it)
+    keep:     puts a record where it is durable
+    """
+
+    keyset: Callable[[], Keyset]
+    refresh: Callable[[], bool]
+    policy: Callable[[], Policy]
+    judge: Callable[[Url, Sealed], Awaitable[Verdict]]
+    stored: Callable[[bytes], Awaitable[bytes | None]]
+    revoked: Callable[[Sealed, str], bool]
+    networks: Callable[[Sealed], Awaitable[int]]
+    keep: Callable[[tuple[object, ...]], Awaitable[Kept]]
+    nonce_key: Callable[[], bytes]
+    clock: Callable[[], datetime]
+    new_id: Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An open link and what was found out about it."""
+
+    sealed: Sealed
+    token: str
+    path: str
+    url: Url
+    actor: Actor
+    now: datetime
+    group: str
+
+
+class Road:
+    """One per worker."""
+
+    def __init__(self, tools: Tools, renderer: Renderer, config: Config, scanners: tuple[Network, ...]) -> None:
+        self._tools = tools
+        self._renderer = renderer
+        self._config = config
+        self._scanners = scanners
+
+    def without_prefix(self, path: str) -> str:
+        """The path below our base URL: a proxy in front may strip its prefix or not."""
+        for url in self._tools.keyset().public_urls:
+            if len(url.path) > 1 and path.startswith(url.path.rstrip("/") + "/"):
+                return path[len(url.path.rstrip("/")) :]
+        return path
+
+    async def answer(self, request: Request, rest: str, *, preview: bool) -> Answer | None:
+        """What a link of ours leads to; None for a bad link."""
+        try:
+            opened = await self._open(request, rest)
+        except StoreNeeded:
+            return self._page(request, Story(Page.UNCHECKED, reasons=("store_needed",)), 503)
+        except (BadLink, BadUrl) as error:
+            BAD_LINKS.labels(str(error)).inc()
+            return None
+        if preview:
+            return await self._preview(request, opened)
+        if request.method == "POST":
+            return await self._button(request, opened)
+        if request.method not in ("GET", "HEAD"):
+            return text(405, "Only GET, HEAD and POST here.\n", (b"allow", b"GET, HEAD, POST"))
+        return await self._click(request, opened)
+
+    async def _open(self, request: Request, rest: str) -> Opened:
+        """Raises BadLink, StoreNeeded, BadUrl."""
+        sealed, host, token = await self._unseal(rest)
+        actor = classify(request.method, request.headers, request.client, self._scanners, burst=False)
+        path = f"{host}/{token}"
+        return Opened(sealed, token, path, parse(sealed.target), actor, self._tools.clock(), self._tools.new_id())
+
+    async def _unseal(self, rest: str) -> tuple[Sealed, str, str]:
+        """A key that this process does not know yet makes it look at the keyset file once more."""
+        asked: list[bytes] = []
+        for attempt in (1, 2):
+            try:
+                return open_path(rest, self._tools.keyset(), lambda key: asked.append(key) or None)  # type: ignore[func-returns-value]
+            except BadLink as error:
+                if asked:
+                    break
+                if attempt == 2 or str(error) != "unknown key" or not self._tools.refresh():
+                    raise
+        field = await self._tools.stored(asked[0])
+        return open_path(rest, self._tools.keyset(), lambda _id: field)
+
+    async def _click(self, request: Request, opened: Opened) -> Answer:
+        tools = self._tools
+        if tools.revoked(opened.sealed, opened.token):
+            return await self._revoked(request, opened)
+        verdict = await tools.judge(opened.url, opened.sealed)
+        decision = await self._decide(opened.sealed, verdict, opened.now)
+        if any(b"prefetch" in request.headers.get(name, b"") for name in PREFETCH_HEADERS):
+            await self._record(request, opened, verdict, decision, Event.SHOWN)
+            return text(503, "Not for prefetching.\n")
+        is_form = Flag.FORM in opened.sealed.flags and decision.action is not Action.BLOCK
+        forwards = decision.action is Action.ALLOW and not is_form
+        kept = await self._record(request, opened, verdict, decision, Event.FORWARDED if forwards else Event.SHOWN)
+        if kept is Kept.LOST and forwards and self._config.spool.when_full == "warn_page":
+            decision, forwards = Decision(Action.WARN, ("record_lost",)), False
+        if forwards:
+            return redirect(opened.url.href)
+        page = Page.NOT_SENT if is_form else _page_of(decision)
+        return self._judged_page(request, opened, verdict, decision, page)
+
+    async def _button(self, request: Request, opened: Opened) -> Answer:
+        """A POST: one of our buttons, or a form of the mail, whose fields are neither read on, forwarded nor stored."""
+        tools = self._tools
+        fields = await form(request) if request.header(b"sec-fetch-site") in ("", "same-origin", "none") else None
+        nonce = check(tools.nonce_key(), opened.token, (fields or {}).get("nonce", ""), now=opened.now.timestamp())
+        do = (fields or {}).get("do")
+        if tools.revoked(opened.sealed, opened.token):
+            return await self._revoked(request, opened)
+        verdict = await tools.judge(opened.url, opened.sealed)
+        decision = await self._decide(opened.sealed, verdict, opened.now)
+        if nonce is None or do not in ("proceed", "report"):
+            await self._record(request, opened, verdict, decision, Event.SHOWN)
+            page = Page.BLOCKED if decision.action is Action.BLOCK else Page.NOT_SENT
+            return self._judged_page(request, opened, verdict, decision, page, status=403)
+        opened = replace(opened, group=nonce.group)
+        if do == "report":
+            await self._record(request, opened, verdict, decision, Event.REPORTED)
+            return self._judged_page(request, opened, verdict, decision, Page.REPORTED)
+        if decision.action is Action.BLOCK or verdict.level > nonce.level:
+            await self._record(request, opened, verdict, decision, Event.SHOWN)
+            return self._judged_page(request, opened, verdict, decision, _page_of(decision))
+        await self._record(request, opened, verdict, decision, Event.PROCEEDED)
+        return redirect(opened.url.href, 303)
+
+    async def _preview(self, request: Request, opened: Opened) -> Answer:
+        """Where it leads, in words; it never forwards and is no click."""
+        if request.method not in ("GET", "HEAD"):
+            return text(405, "Only GET here.\n", (b"allow", b"GET, HEAD"))
+        if self._tools.revoked(opened.sealed, opened.token):
+            return self._page(request, self._story(opened, Page.REVOKED, ("revoked",)), 410)
+        verdict = await self._tools.judge(opened.url, opened.sealed)
+        decision = await self._decide(opened.sealed, verdict, opened.now)
+        return self._judged_page(request, opened, verdict, decision, Page.PREVIEW)
+
+    async def _revoked(self, request: Request, opened: Opened) -> Answer:
+        verdict = Verdict(Level.UNTESTED, opened.now)
+        await self._record(request, opened, verdict, Decision(Action.BLOCK, ("revoked",)), Event.SHOWN)
+        return self._page(request, self._story(opened, Page.REVOKED, ("revoked",)), 410)
+
+    async def _decide(self, sealed: Sealed, verdict: Verdict, now: datetime) -> Decision:
+        profile: Profile = self._tools.policy().numbered(sealed.profile)
+        networks = await self._tools.networks(sealed) if profile.max_networks else 0
+        return decide(sealed, verdict, profile, now=now, networks=networks)
+
+    async def _record(
+        self, request: Request, opened: Opened, verdict: Verdict, decision: Decision, event: Event
+    ) -> Kept:
+        """On record before the answer leaves."""
+        sealed = opened.sealed
+        click = Click(
+            id=opened.group if event in (Event.SHOWN, Event.FORWARDED) else self._tools.new_id(),
+            group=opened.group,
+            time=opened.now,
+            event=event,
+            action=decision.action,
+            reasons=decision.reasons,
+            url=opened.url,
+            other=sealed.other,
+            verdict=verdict,
+            message_ref=sealed.message_ref,
+            recipient_ref=sealed.recipient_ref,
+            client=request.client,
+            network=network_of(request.client),
+            user_agent=request.header(b"user-agent")[:512],
+            actor=ActorKind(opened.actor.kind),
+            actor_reason=opened.actor.reason,
+            key_id=sealed.key_id,
+            issued=sealed.issued,
+            profile=sealed.profile,
+            policy=self._tools.policy().version,
+        )
+        kept = await self._tools.keep(row(click, self._config.clicks))
+        RECORDS.labels(kept.value).inc()
+        CLICKS.labels(event.name.lower(), decision.action.code).inc()
+        return kept
+
+    def _judged_page(
+        self,
+        request: Request,
+        opened: Opened,
+        verdict: Verdict,
+        decision: Decision,
+        page: Page,
+        *,
+        status: int | None = None,
+    ) -> Answer:
+        nonce = make(
+            self._tools.nonce_key(),
+            opened.token,
+            Nonce(verdict.level, decision.action, opened.group),
+            now=opened.now.timestamp(),
+            seconds=self._config.clicks.nonce_seconds,
+        )
+        story = replace(
+            self._story(opened, page, decision.reasons), level=verdict.level.code, silent=verdict.silent, nonce=nonce
+        )
+        return self._page(request, story, status)
+
+    def _story(self, opened: Opened, page: Page, reasons: tuple[str, ...]) -> Story:
+        return Story(
+            page,
+            url=opened.url.href,
+            other=opened.sealed.other,
+            host=opened.url.host,
+            domain=opened.url.domain,
+            reasons=reasons,
+            reference=opened.group,
+            action_path=opened.path,
+        )
+
+    def _page(self, request: Request, story: Story, status: int | None = None) -> Answer:
+        return self._renderer.answer(request, story, status)
+
+
+def _page_of(decision: Decision) -> Page:
+    if decision.action is Action.BLOCK:
+        return Page.BLOCKED
+    if "source_silent" in decision.reasons and len(decision.reasons) == 1:
+        return Page.UNCHECKED
+    return Page.WARNING

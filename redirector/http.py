@@ -1,0 +1,95 @@
+"""A request and an answer as plain values, and their way from and to ASGI. Knows HTTP; knows no link.
+
+The public listener is one ASGI callable without a framework in between: the road of a click is short enough to be read
+whole, and a framework's routing and response classes cost more than the click itself (docs/benchmarks.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Scope = MutableMapping[str, Any]
+
+MAX_BODY = 4096
+"""Bytes of a POST: our own buttons send less than 200."""
+
+BODY_SECONDS = 10.0
+
+SAFETY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
+    (b"cache-control", b"no-store"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-robots-tag", b"noindex"),
+)
+POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+PLAIN = (*SAFETY_HEADERS, POLICY)
+"""On every answer that is no page of ours; pages bring their own policy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the road of a click looks at.
+
+    path:    raw path, as the client sent it, without the query
+    headers: lower-case names; of repeated ones the last
+    client:  address, after listed proxies
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: dict[bytes, bytes]
+    client: str
+    receive: Receive
+
+    def header(self, name: bytes) -> str:
+        return self.headers.get(name, b"").decode("latin-1")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    headers: Sequence[tuple[bytes, bytes]]
+    body: bytes = b""
+
+
+def redirect(target: str, status: int = 302) -> Answer:
+    """To `target`, which is a URL in WHATWG serialisation: ASCII without controls, so nothing can be injected."""
+    return Answer(status, ((b"location", target.encode("ascii")), (b"content-length", b"0"), *PLAIN))
+
+
+def text(status: int, body: str, *more: tuple[bytes, bytes]) -> Answer:
+    raw = body.encode()
+    length = (b"content-length", str(len(raw)).encode())
+    return Answer(status, ((b"content-type", b"text/plain; charset=utf-8"), length, *PLAIN, *more), raw)
+
+
+async def form(request: Request) -> dict[str, str] | None:
+    """The fields of a small urlencoded POST; None for anything else. What it does not understand it never keeps."""
+    if request.header(b"content-type").partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
+        return None
+    body = b""
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while True:
+                message = await request.receive()
+                body += message.get("body", b"")
+                if message["type"] != "http.request" or len(body) > MAX_BODY:
+                    return None
+                if not message.get("more_body"):
+                    break
+    except TimeoutError:
+        return None
+    fields = parse_qs(body.decode("latin-1"), keep_blank_values=True, max_num_fields=32)
+    return {name: values[0] for name, values in fields.items() if len(values) == 1}
+
+
+async def send(send: Send, answer: Answer, *, head_only: bool) -> None:
+    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+    await send({"type": "http.response.body", "body": b"" if head_only else answer.body})

@@ -1,0 +1,46 @@
+"""The command line. Puts the commands together and turns every error into one clear line and an exit code.
+
+0 fine, 1 refused with one line, 2 usage; ``rewrite`` and ``restore`` as a filter: 75 (EX_TEMPFAIL) in place of 1.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import typer
+
+from toc.commands import access, demo, doctor, keys, lists, mail, objects, policy, record, service
+from toc.errors import TocError
+
+app = typer.Typer(
+    name="toc",
+    help="Time-of-Click: signed links in mails, judged at the click.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for module in (service, mail, keys, access, objects, lists, policy, record, doctor, demo):
+    module.register(app)
+
+
+def main() -> None:
+    """Entry of the command ``toc``."""
+    try:
+        app(standalone_mode=False)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except click.Abort:
+        sys.exit(1)
+    except TocError as error:
+        print(f"toc: {error}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
