@@ -1,0 +1,77 @@
+"""STIX 2.1 bundles: what their indicators say about URLs, hosts and addresses. Pure.
+
+Only patterns that one value alone fulfils become entries: comparisons joined by OR. ``[url:value = 'a' AND …]`` says
+that a *together with* something is bad; to block a alone would be wrong. Source: STIX 2.1, sections 4.7 and 9.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from reputation.formats_json import document
+from reputation.formats_words import expiry, threat_of
+from reputation.index import Entry
+from toc.errors import ListError
+from toc.url import host_address
+from toc.verdict import ThreatType
+
+_TOKEN = re.compile(
+    r"(?P<literal>'(?:[^'\\]|\\.)*')|(?P<path>[a-z0-9-]+:[^\s=!<>'\]]+)|(?P<word>[A-Za-z]+)|(?P<operator>[=!<>]+)"
+)
+_KINDS = {"url:value": "url", "domain-name:value": "host", "ipv4-addr:value": "ip", "ipv6-addr:value": "ip"}
+_JOINERS = frozenset({"AND", "NOT", "FOLLOWEDBY", "WITHIN", "REPEATS", "START", "STOP"})
+_EQUAL = frozenset({"=", "==", "IN"})
+_HARMLESS = frozenset({"benign", "anonymization"})
+
+
+def stix(raw: bytes, threat: ThreatType) -> Iterator[Entry]:
+    """Entries of a bundle or TAXII envelope: of each indicator the newest version, unless that is revoked.
+
+    Raises ListError ``json`` or ``format``.
+    """
+    found = document(raw)
+    objects = found.get("objects", []) if isinstance(found, dict) else None
+    if not isinstance(objects, list) or (isinstance(found, dict) and not ({"objects", "type"} & found.keys())):
+        raise ListError("JSON, but no STIX bundle", why="format")
+    newest: dict[str, tuple[str, int, dict[str, Any]]] = {}
+    for number, item in enumerate(objects, 1):
+        if isinstance(item, dict) and item.get("type") == "indicator":
+            name, modified = str(item.get("id", number)), str(item.get("modified", ""))
+            if name not in newest or modified >= newest[name][0]:
+                newest[name] = (modified, number, item)
+    for _, number, item in newest.values():
+        yield from indicator(item, number, threat)
+
+
+def indicator(item: dict[str, Any], number: int, threat: ThreatType) -> Iterator[Entry]:
+    """The entries of one indicator; none where it is revoked, harmless or no STIX pattern."""
+    types = [str(word) for word in item.get("indicator_types") or ()]
+    if item.get("revoked") is True or item.get("pattern_type", "stix") != "stix" or _HARMLESS & set(types):
+        return
+    word = threat_of(types[0] if types else "", threat)
+    until = expiry(str(item.get("valid_until", "")))
+    for kind, value in values(str(item.get("pattern", ""))):
+        single = value.removesuffix("/32").removesuffix("/128") if kind == "ip" else value
+        if kind == "ip" and host_address(single) is None:
+            continue  # a network: the index knows single addresses
+        yield Entry(kind, single, number, word, until)
+
+
+def values(pattern: str) -> list[tuple[str, str]]:
+    """Kind and value of each comparison that alone fulfils `pattern`; empty where it takes more than one."""
+    found: list[tuple[str, str]] = []
+    path = operator = ""
+    for token in _TOKEN.finditer(pattern):
+        text = token.group()
+        if token.lastgroup == "literal":
+            if path in _KINDS and operator in _EQUAL:
+                found.append((_KINDS[path], re.sub(r"\\(.)", r"\1", text[1:-1])))
+        elif token.lastgroup == "path":
+            path, operator = text, ""
+        elif text.upper() in _JOINERS:
+            return []
+        elif text.upper() != "OR":
+            operator = text.upper()
+    return found

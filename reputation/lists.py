@@ -1,0 +1,117 @@
+"""The lists that one process has loaded, and what a hit in each of them means.
+
+Where generations lie: `reputation.generations`. Who refreshes them: `reputation.feeds`.
+
+A look-up takes one reference to the loaded set and finishes on it, whatever is swapped meanwhile; the file of an old
+generation stays mapped until its last reader is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Self
+
+from reputation.feeds import Feed
+from reputation.forms import Forms, Reading
+from reputation.generations import open_current, stamp
+from reputation.index import Hit, Index
+from toc.errors import ListError
+from toc.verdict import Match
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """One list at one generation. `index` is None as long as none was ever loaded; `stamp` tells a new pointer."""
+
+    feed: Feed
+    index: Index | None
+    stamp: tuple[int, int] | None
+
+
+class Lists:
+    """All lists of one process. Threads and tasks may look up while another one reloads."""
+
+    def __init__(self, directory: Path, loaded: Iterable[Loaded]) -> None:
+        self._directory = directory
+        self._set(tuple(loaded))
+        self.errors: dict[str, str] = {}
+
+    @classmethod
+    def open(cls, directory: Path, feeds: Iterable[Feed]) -> Self:
+        """Load what lies in `directory`. A list that is missing or damaged counts as silent; nothing is raised."""
+        lists = cls(directory, [Loaded(feed, None, None) for feed in feeds])
+        lists.reload_if_changed()
+        return lists
+
+    def _set(self, loaded: tuple[Loaded, ...]) -> None:
+        silent = tuple(item.feed.name for item in loaded if item.index is None)
+        required = tuple(item.feed.name for item in loaded if item.index is None and item.feed.required)
+        answering = tuple((item.feed, item.index, item.index.generation) for item in loaded if item.index)
+        self._loaded = loaded
+        self._view = (answering, silent, required)  # one reference: readers take it once
+
+    @property
+    def loaded(self) -> tuple[Loaded, ...]:
+        return self._loaded
+
+    def reload_if_changed(self) -> tuple[str, ...]:
+        """Look at each list's pointer (one stat) and map new generations. Returns the names that changed."""
+        changed = []
+        fresh = []
+        for item in self._loaded:
+            now = stamp(self._directory / item.feed.name)
+            if now == item.stamp or now is None:
+                fresh.append(item)
+                continue
+            fresh.append(Loaded(item.feed, self._load(item), now))
+            changed.append(item.feed.name)
+        if changed:
+            self._set(tuple(fresh))
+        return tuple(changed)
+
+    def _load(self, item: Loaded) -> Index | None:
+        """The new generation, touched; the old one where the new one cannot be read."""
+        name = item.feed.name
+        try:
+            index = open_current(self._directory / name)
+        except ListError as error:
+            self.errors[name] = str(error)
+            return item.index
+        index.touch()
+        self.errors.pop(name, None)
+        return index
+
+    def look_up(
+        self, forms: Forms, now: datetime | None = None
+    ) -> tuple[list[Match], tuple[str, ...], tuple[str, ...]]:
+        """Matches of every list under every reading; the silent lists; the required ones among them.
+
+        An entry that expired before `now` is no match.
+        """
+        answering, silent, required = self._view
+        matches: list[Match] = []
+        for feed, index, generation in answering:
+            for reading in forms.readings:
+                hits = index.find(reading)
+                if hits:
+                    matches += [_match(feed, generation, reading, hit) for hit in hits if not _expired(hit, now)]
+        return matches, silent, required
+
+
+def _match(feed: Feed, generation: str, reading: Reading, hit: Hit) -> Match:
+    return Match(
+        source=feed.name,
+        generation=generation,
+        entry=hit.entry,
+        threat=hit.threat,
+        level=feed.level,
+        form=reading.name or hit.form,
+        kind=feed.kind,
+    )
+
+
+def _expired(hit: Hit, now: datetime | None) -> bool:
+    return now is not None and hit.expires is not None and hit.expires <= now.timestamp()
