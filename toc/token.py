@@ -40,6 +40,7 @@ MAX_HOST_PART = 63
 MAX_CANDIDATES = 8
 STORED_ID = 16  # bytes
 
+_LAST_HOUR = int(datetime(9999, 12, 31, 23, tzinfo=UTC).timestamp()) // 3600  # Python's calendar ends there
 _HEAD = struct.Struct(">I8s8sHH")
 _HOST_PART = re.compile(r"[a-z0-9.-]+\Z")
 _BODY = re.compile(r"[A-Za-z0-9_-]+\Z")
@@ -186,7 +187,7 @@ def _unpack(plain: bytes, is_stored: bool, key_id: bytes, stored: Callable[[byte
     return Sealed(
         target=target,
         other=other or None,
-        issued=datetime.fromtimestamp(issued * 3600, UTC),
+        issued=datetime.fromtimestamp(min(issued, _LAST_HOUR) * 3600, UTC),
         message_ref=message_ref,
         recipient_ref=recipient_ref,
         profile=profile,

@@ -63,7 +63,9 @@ def explain(
     console = Console()
     if trace:
         console.print(table)
-    console.print(f"rule {how.rule or '(none: defaults)'} → profile {how.profile.name}, scope {how.scope.value}", end="")
+    console.print(
+        f"rule {how.rule or '(none: defaults)'} → profile {how.profile.name}, scope {how.scope.value}", end=""
+    )
     console.print(", exempt: links stay as they are" if how.exempt else "")
     console.print("  ".join(f"{level.code} → {how.profile.action(level).code}" for level in Level))
 
