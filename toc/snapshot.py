@@ -1,7 +1,8 @@
 """What workers hold in memory of the database: suspicious objects and revocations, in one small file.
 
 The management process writes it whenever a counter in `changes` moved; every other process looks at the file a few
-times a second. So a click never waits for the database, and a node without one (``serve --only redirector``) works the same.
+times a second. So a click never waits for the database, and a node without one (``serve --only redirector``) works
+the same.
 """
 
 from __future__ import annotations

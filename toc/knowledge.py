@@ -1,0 +1,202 @@
+"""What one process knows at this moment, and the verdict that follows. Keyset, policy, lists, objects, revocations.
+
+Each part is replaced whole, by one reference; whoever has begun with the old one finishes with it. `refresh` is called
+a few times a second and costs a stat per file where nothing changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from reputation.brands import Brand, Brands
+from reputation.breaker import LiveSource, ask_all
+from reputation.hosting import SHARED_HOSTING, is_shared
+from reputation.objects import Object, ObjectSet
+from reputation.signs import signs
+
+from reputation.feeds import Feed
+from reputation.forms import Forms, forms
+from reputation.lists import Lists
+from toc.config import Config, FeedSettings
+from toc.keys import KeysetFile
+from toc.sightings import Sighting
+from toc.snapshot import ObjectRow, Revoked, SnapshotFile
+from toc.startup import Startup
+from toc.token import Flag, Sealed
+from toc.unwrap import unwrap_url
+from toc.url import Url, ascii_host
+from toc.verdict import Level, Match, MatchKind, Sign, ThreatType, Verdict, conclude
+
+LEARNING = timedelta(days=7)
+"""A new installation has seen nothing: for so long *first seen here* is no sign."""
+
+
+class Knowledge:
+    """One per process."""
+
+    def __init__(self, startup: Startup, *, live: Sequence[LiveSource] = ()) -> None:
+        config = startup.config
+        self.policy = startup.policy
+        self.keyset_file = KeysetFile(config.keyset_path)
+        self.lists = Lists.open(config.data_dir / "lists", feeds_of(config))
+        self.objects = ObjectSet(())
+        self.revoked = Revoked()
+        self.snapshot_seen = False
+        self._config = config
+        self._snapshot = SnapshotFile(config.data_dir)
+        self._brands = Brands(Brand(row.name, row.domains) for row in config.reputation.brands)
+        self._popular = read_popularity(config)
+        self._live = tuple(live)
+        self._deadline = config.reputation.deadline_ms / 1000
+        self.refresh(0.0)
+
+    def refresh(self, monotonic: float) -> None:
+        """Look whether any of the files changed."""
+        self.keyset_file.refresh(monotonic)
+        self.lists.reload_if_changed()
+        snapshot = self._snapshot.refresh()
+        if snapshot is not None:
+            self.objects = ObjectSet(object_of(row) for row in snapshot.objects)
+            self.revoked = Revoked.of(snapshot.revocations)
+            self.snapshot_seen = True
+
+    def local(
+        self, url: Url, now: datetime, *, other: str | None = None, differs: bool = False, seen: Sighting | None = None
+    ) -> Verdict:
+        """The verdict of lists, objects and signs, without asking anybody."""
+        found = forms(url, other)
+        matches, silent, required = self._local(found, now)
+        return self._conclude(found, now, matches, silent, required, differs, seen)
+
+    async def full(
+        self, url: Url, now: datetime, *, other: str | None = None, differs: bool = False, seen: Sighting | None = None
+    ) -> Verdict:
+        """The same with the live sources, within their common deadline."""
+        found = forms(url, other)
+        matches, silent, required = self._local(found, now)
+        if self._live:
+            more, hushed = await ask_all(self._live, url, found.readings[0].expressions, deadline=self._deadline)
+            matches += more
+            silent += hushed
+            required += tuple(source.name for source in self._live if source.required and source.name in hushed)
+        return self._conclude(found, now, matches, silent, required, differs, seen)
+
+    async def of_link(self, url: Url, sealed: Sealed, now: datetime, seen: Sighting | None) -> Verdict:
+        """The verdict on the target of a link of ours."""
+        differs = Flag.TEXT_DIFFERS in sealed.flags
+        if self._live:
+            return await self.full(url, now, other=sealed.other, differs=differs, seen=seen)
+        return self.local(url, now, other=sealed.other, differs=differs, seen=seen)
+
+    def is_shared(self, host: str) -> bool:
+        return is_shared(host)
+
+    def _local(self, found: Forms, now: datetime) -> tuple[list[Match], tuple[str, ...], tuple[str, ...]]:
+        matches, silent, required = self.lists.look_up(found, now)
+        for reading in found.readings:
+            matches += self.objects.match(reading.url, reading.expressions, now)
+        if not self.snapshot_seen:
+            silent += ("objects",)
+            required += ("objects",) if self._config.reputation.objects_required else ()
+        return matches, silent, required
+
+    def _conclude(
+        self,
+        found: Forms,
+        now: datetime,
+        matches: list[Match],
+        silent: tuple[str, ...],
+        required: tuple[str, ...],
+        differs: bool,
+        seen: Sighting | None,
+    ) -> Verdict:
+        return conclude(
+            as_of=now,
+            matches=tuple(dict.fromkeys(matches)),
+            signs=self._signs(found.url, now, differs, seen),
+            silent=silent,
+            required=required,
+            forms=(found.url.href,),
+            familiar=(seen is not None and seen.familiar) or self._is_popular(found.url),
+        )
+
+    def _signs(self, url: Url, now: datetime, differs: bool, seen: Sighting | None) -> tuple[Sign, ...]:
+        installed = min(key.created for key in self.keyset_file.current.keys)
+        knows = seen is not None and now - installed > LEARNING
+        hours = (now.timestamp() - seen.first / 1_000_000) / 3600 if seen is not None and knows else None
+        return signs(
+            url,
+            spelt=None,
+            brands=self._brands,
+            first_seen_hours=hours,
+            text_differs=differs,
+            hidden_wrapper=unwrap_url(url).target is None,
+            hosting=SHARED_HOSTING,
+        )
+
+    def _is_popular(self, url: Url) -> bool:
+        return bool(self._popular) and url.domain in self._popular and not is_shared(url.host)
+
+
+def feeds_of(config: Config) -> list[Feed]:
+    """The feeds of the settings as the lists know them. Raises ConfigError."""
+    return [_feed(config, row) for row in config.reputation.feeds]
+
+
+def _feed(config: Config, row: FeedSettings) -> Feed:
+    url = row.url
+    if "://" not in url:  # a path, relative to the settings file
+        url = config.path(url).resolve().as_uri()
+    return Feed(
+        name=row.name,
+        url=url,
+        format=row.format,
+        threat=ThreatType(row.threat) if row.threat in ThreatType else ThreatType.OTHER,
+        level=Level.of(row.level),
+        kind=MatchKind.APPROVED if row.approves else MatchKind.THREAT,
+        required=row.required,
+        refresh_seconds=row.refresh_minutes * 60,
+        licence=row.licence,
+        checksum_url=row.checksum_url,
+        canary_hits=row.must_hit,
+        canary_misses=row.must_miss,
+        proxy=row.proxy,
+    )
+
+
+def object_of(row: ObjectRow) -> Object:
+    return Object(
+        id=row.id,
+        type=row.type,
+        value=row.value,
+        action=row.action,
+        risk_level=row.risk_level,
+        note=row.note,
+        source=row.source,
+        owner=row.owner,
+        created=row.created,
+        expires=row.expires,
+    )
+
+
+def read_popularity(config: Config) -> frozenset[str]:
+    """The operator's list of well-known domains: one a line, or ``rank,domain``. Raises ConfigError."""
+    if not config.reputation.popularity:
+        return frozenset()
+    return frozenset(_domains(config.path(config.reputation.popularity)))
+
+
+def _domains(path: Path) -> Iterable[str]:
+    for line in path.read_text("utf-8", "replace").splitlines():
+        host = ascii_host(line.rpartition(",")[2].strip())
+        if host:
+            yield host
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+Clock = Callable[[], datetime]

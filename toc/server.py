@@ -1,0 +1,123 @@
+"""``toc serve``: reads and checks everything, binds the sockets, and hands each child what it needs.
+
+supervisor ─┬─ recorder           the only writer of clicks
+            ├─ worker 1..N        public listener
+            └─ manager            management listener, lists, snapshot, rewriting pool
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from toc import logs
+from toc.errors import ConfigError, KeysetError
+from toc.keys import load
+from toc.startup import Startup
+from toc.store import engine as store
+from toc.supervisor import Child, Supervisor, bind, shown, write_ready_file
+
+METRICS = "PROMETHEUS_MULTIPROC_DIR"
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """How `serve` was called."""
+
+    workers: int | None = None
+    only_redirector: bool = False
+    sunset: bool = False
+    ready_file: Path | None = None
+
+
+def run(startup: Startup, mode: Mode) -> int:
+    """Serve until SIGTERM. Raises TocError where something is wrong with what was configured."""
+    logs.configure(startup.config.service.log_level)
+    config = startup.config
+    check_keyset(startup)
+    make_directory(config.data_dir)
+    if not mode.only_redirector:
+        store.upgrade(config.database)
+    public = bind(config.service.public_listen, "public")
+    admin = None if mode.only_redirector else bind(config.service.admin_listen, "admin")
+    runtime = Path(tempfile.mkdtemp(prefix="toc-"))  # mode 0700; Unix socket paths must be short
+    os.environ[METRICS] = str(runtime)
+    try:
+        recorder = unix_listener(runtime / "recorder")
+        children = _children(startup, mode, public, admin, (recorder, runtime / "recorder"))
+
+        def announce() -> None:
+            addresses = {"public": shown(public)} | ({"admin": shown(admin)} if admin else {})
+            if mode.ready_file:
+                write_ready_file(mode.ready_file, addresses)
+
+        return Supervisor(children, announce).run()
+    finally:
+        shutil.rmtree(runtime, ignore_errors=True)
+
+
+def check_keyset(startup: Startup) -> None:
+    """The keyset opens, and its current public URL is the configured one. Raises KeysetError, ConfigError."""
+    keyset = load(startup.config.keyset_path)
+    configured = startup.config.service.public_url.rstrip("/")
+    current = keyset.public_urls[0].href.rstrip("/")
+    if configured and configured != current:
+        known = [url.href.rstrip("/") for url in keyset.public_urls]
+        if configured in known:
+            raise KeysetError(
+                f"[service] public_url {configured} is a former one; the keyset's current one is {current}"
+            )
+        raise ConfigError(
+            f"[service] public_url = {configured!r}, but the keyset seals for {current!r}; "
+            "`toc keys public-url URL` changes the keyset and keeps the former one for old mails"
+        )
+
+
+def make_directory(path: Path) -> None:
+    """Raises ConfigError where the data folder cannot be used."""
+    try:
+        (path / "spool").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"[service] data_dir {path}: {error.strerror}") from None
+
+
+def unix_listener(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    os.chmod(path, 0o600)
+    listener.listen(256)
+    listener.setblocking(False)
+    return listener
+
+
+def _children(
+    startup: Startup,
+    mode: Mode,
+    public: socket.socket,
+    admin: socket.socket | None,
+    recorder: tuple[socket.socket, Path],
+) -> list[Child]:
+    """Imported only here, in the parent: after the metrics' folder is set, before the first fork."""
+    from redirector import recorder as recording
+    from toc import manager, worker
+
+    config = startup.config
+    database = None if mode.only_redirector else config.database
+
+    def worker_of(number: int) -> Callable[[Callable[[], None]], None]:
+        place = worker.Place(number, public, recorder[1], database, mode.sunset)
+        return lambda ready: worker.run(startup, place, ready)
+
+    children = [
+        Child(f"worker-{number}", worker_of(number), stage=1)
+        for number in range(mode.workers or config.service.workers)
+    ]
+    if admin is not None:
+        children.append(Child("recorder", lambda ready: recording.run(config, recorder[0], ready), stage=0))
+        children.append(Child("manager", lambda ready: manager.run(startup, admin, ready), stage=1))
+    return children

@@ -1,0 +1,127 @@
+"""When a host was first seen here, and by how many: read for a verdict. Written by `toc.records`, beside the mails.
+
+SQLite is read directly on the caller's thread: one indexed look-up in the page cache takes microseconds, less than
+handing it to another thread. PostgreSQL is asked asynchronously. Both keep a short memory, as clicks come in bursts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import Select, bindparam, distinct, func, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from toc.store.engine import is_sqlite, open_async
+from toc.store.schema import clicks, first_seen, stored_links
+from toc.token import Sealed
+
+MEMORY = 20_000
+MEMORY_SECONDS = 60.0
+
+FAMILIAR_DAYS = 7
+FAMILIAR_PEOPLE = 10
+"""Seen on so many days and by so many people here, a host's signs are cancelled (docs/signs.md)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """first: microseconds since 1970; days: on how many days; people: recipients of all its messages."""
+
+    first: int
+    days: int
+    people: int
+
+    @property
+    def familiar(self) -> bool:
+        return self.days >= FAMILIAR_DAYS and self.people >= FAMILIAR_PEOPLE
+
+
+class StoreReader:
+    """The two look-ups that a click may need of the database."""
+
+    def __init__(self, url: str | None, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._memory: OrderedDict[str, tuple[float, Sighting | None]] = OrderedDict()
+        self._path = url.removeprefix("sqlite:///") if url and is_sqlite(url) else None
+        self._connection: sqlite3.Connection | None = None
+        self._engine: AsyncEngine | None = open_async(url) if url and not is_sqlite(url) else None
+
+    async def sighting(self, host: str) -> Sighting | None:
+        """What is known of `host`; None where it was never seen, or where the database does not answer."""
+        now = self._clock()
+        known = self._memory.get(host)
+        if known is not None and now - known[0] < MEMORY_SECONDS:
+            return known[1]
+        found = await self._ask_sighting(host)
+        self._memory[host] = (now, found)
+        if len(self._memory) > MEMORY:
+            self._memory.popitem(last=False)
+        return found
+
+    async def stored(self, link_id: bytes) -> bytes | None:
+        """The target field of a version 2 link."""
+        if self._path is not None:
+            row = self._row("SELECT field FROM stored_links WHERE id = ?", link_id)
+            return bytes(row[0]) if row else None
+        if self._engine is None:
+            return None
+        async with self._engine.connect() as connection:
+            field = await connection.scalar(select(stored_links.c.field).where(stored_links.c.id == link_id))
+        return None if field is None else bytes(field)
+
+    async def networks(self, sealed: Sealed) -> int:
+        """From how many client networks this link was clicked so far."""
+        keys = (sealed.message_ref, sealed.recipient_ref, sealed.target)
+        if self._path is not None:
+            row = self._row(_NETWORKS_SQLITE, *keys)
+            return row[0] if row else 0
+        if self._engine is None:
+            return 0
+        with contextlib.suppress(SQLAlchemyError, OSError):
+            async with self._engine.connect() as connection:
+                return int(await connection.scalar(_networks(*keys)) or 0)
+        return 0
+
+    async def _ask_sighting(self, host: str) -> Sighting | None:
+        if self._path is not None:
+            row = self._row("SELECT time, days, people FROM first_seen WHERE name = ?", host)
+            return Sighting(*row) if row else None
+        if self._engine is None:
+            return None
+        with contextlib.suppress(SQLAlchemyError, OSError):
+            async with self._engine.connect() as connection:
+                found = (await connection.execute(_SIGHTING, {"host": host})).first()
+                if found:
+                    return Sighting(int(found.time.timestamp() * 1_000_000), found.days, found.people)
+        return None
+
+    def _row(self, query: str, *keys: object) -> tuple[int, ...] | None:
+        try:
+            if self._connection is None:
+                self._connection = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, timeout=0.05)
+            row: tuple[int, ...] | None = self._connection.execute(query, keys).fetchone()
+            return row
+        except sqlite3.Error:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+            return None
+
+
+_NETWORKS_SQLITE = "SELECT count(DISTINCT network) FROM clicks WHERE message_ref = ? AND recipient_ref = ? AND url = ?"
+
+
+def _networks(message_ref: bytes, recipient_ref: bytes, url: str) -> Select[tuple[int]]:
+    return select(func.count(distinct(clicks.c.network))).where(
+        clicks.c.message_ref == message_ref, clicks.c.recipient_ref == recipient_ref, clicks.c.url == url
+    )
+
+
+_SIGHTING = select(first_seen.c.time, first_seen.c.days, first_seen.c.people).where(
+    first_seen.c.name == bindparam("host")
+)

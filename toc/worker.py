@@ -1,0 +1,168 @@
+"""A click worker: one process that serves the public listener. Builds the road of a click and hands everything in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import os
+import signal
+import socket
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+import uvloop
+from redirector.branding import load_branding
+from redirector.pages import Renderer
+from redirector.record import Recorder
+from redirector.spool import Spool
+
+from redirector.app import App, Limits
+from redirector.click import Road, Tools
+from redirector.protocol import LimitedProtocol
+from redirector.rate import Network, RateLimiter
+from toc.knowledge import Knowledge, utc_now
+from toc.live import live_sources
+from toc.sightings import StoreReader
+from toc.startup import Startup
+from toc.token import Sealed, nonce_key
+from toc.url import Url
+from toc.verdict import Verdict
+
+REFRESH_SECONDS = 0.25
+"""How often the files of `Knowledge` are looked at: a change is effective on every worker within a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where this worker stands. `database`: None on a node that has none."""
+
+    number: int
+    listener: socket.socket
+    recorder: Path
+    database: str | None
+    sunset: bool = False
+
+
+def run(startup: Startup, place: Place, ready: Callable[[], None]) -> None:
+    """Serve until SIGTERM."""
+    uvloop.run(_serve(startup, place, ready))
+
+
+async def _serve(startup: Startup, place: Place, ready: Callable[[], None]) -> None:
+    config = startup.config
+    knowledge = Knowledge(startup, live=live_sources(config))
+    reader = StoreReader(place.database, time.monotonic)
+    spool = Spool.open(config.data_dir / "spool" / f"clicks-{place.number}.spool", config.spool.megabytes << 20)
+    recorder = Recorder(place.recorder, spool, config.spool.commit_ms / 1000)
+    await recorder.start()
+    renderer = Renderer(load_branding(config))
+    road = Road(_tools(knowledge, reader, recorder), renderer, config, networks(config.clicks.scanner_networks))
+    proxies = networks(config.service.trusted_proxies)
+    bad = RateLimiter(config.clicks.rate, config.clicks.burst, proxies)
+    app = App(road, renderer, config, Limits(config.clicks.capacity, proxies), bad)
+    refreshing = asyncio.create_task(refresh_for_ever(knowledge))
+    try:
+        await serve_http(app, place.listener, tls_of(startup, public=True), ready)
+    finally:
+        refreshing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await refreshing
+        await recorder.close()
+
+
+async def refresh_for_ever(knowledge: Knowledge) -> None:
+    while True:
+        await asyncio.sleep(REFRESH_SECONDS)
+        knowledge.refresh(time.monotonic())
+
+
+def _tools(knowledge: Knowledge, reader: StoreReader, recorder: Recorder) -> Tools:
+    async def judge(url: Url, sealed: Sealed) -> Verdict:
+        return await knowledge.of_link(url, sealed, utc_now(), await reader.sighting(url.host))
+
+    def revoked(sealed: Sealed, token: str) -> bool:
+        return knowledge.revoked.covers(sealed, token)  # looked up each time: `refresh` replaces it
+
+    nonces: dict[bytes, bytes] = {}
+
+    def key() -> bytes:
+        keyset = knowledge.keyset_file.current
+        return nonces.setdefault(keyset.ref_key, nonce_key(keyset))
+
+    return Tools(
+        keyset=lambda: knowledge.keyset_file.current,
+        refresh=lambda: knowledge.keyset_file.refresh(time.monotonic()),
+        policy=lambda: knowledge.policy,
+        judge=judge,
+        stored=reader.stored,
+        revoked=revoked,
+        networks=reader.networks,
+        keep=recorder.record,
+        nonce_key=key,
+        clock=utc_now,
+        new_id=new_id,
+    )
+
+
+def new_id() -> str:
+    """32 hex digits that begin with the time, so that the index of ids grows at its end (as UUID version 7 does)."""
+    return f"{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server that says when it answers."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+
+async def serve_http(
+    app: object, listener: socket.socket, tls: ssl.SSLContext | None, ready: Callable[[], None]
+) -> None:
+    """uvicorn on a bound socket, until SIGTERM; then what was begun is finished."""
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        http=LimitedProtocol,
+        loop="none",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=10,
+        backlog=2048,
+    )
+    config.load()
+    config.ssl = tls
+    # uvicorn raises the signal that ended it once more: by then `serve` has returned, and this process ends by itself.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    await Server(config, ready).serve(sockets=[listener])
+
+
+def tls_of(startup: Startup, *, public: bool) -> ssl.SSLContext | None:
+    """The TLS context of a listener, None for plain HTTP."""
+    config = startup.config
+    service = config.service
+    cert, key = (service.tls_cert, service.tls_key) if public else (service.admin_tls_cert, service.admin_tls_key)
+    if not cert:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(config.path(cert), config.path(key))
+    return context
+
+
+def networks(texts: Sequence[str]) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(text, strict=False) for text in texts)
