@@ -1,0 +1,100 @@
+"""Which characters end a URL in running text, and which are letters of Chinese, Japanese and Korean.
+
+Knows characters and a few word lists; knows no URL. The rules and their numbers: docs/text-boundary.md.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+LETTERS = (
+    "\u1100-\u11ff\ua960-\ua97f\uac00-\ud7ff"  # Hangul, and its letters
+    "\u3005-\u3007\u3041-\u3096\u3099\u309a\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff"  # kana, 々 〆 〇, combining marks
+    "\u3105-\u312f\u3131-\u318e\u31a0-\u31bf\u31f0-\u31ff"  # Bopomofo, Hangul letters
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
+    "\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff66-\uff9f\uffa1-\uffdc"  # full-width and half-width forms
+)
+"""The letters of CJK text, as the inside of a character class."""
+
+HIRAGANA = "\u3041-\u3096\u309d-\u309f"
+MIDDLE_DOTS = "\u30fb\u00b7\uff65"
+JOINERS = "\u200c\u200d"
+
+ZERO_WIDTH = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff"
+)
+"""Characters that show nothing (Unicode, Default_Ignorable_Code_Point), as the inside of a character class."""
+
+_ASCII_STOPS = '\x00- "<>\\^`{|}\x7f'
+_STOP_CATEGORIES = (
+    frozenset({"Cc", "Cf", "Cs", "Nl", "No"})
+    | {f"P{c}" for c in "cdseifo"}
+    | {f"{a}{b}" for a, bs in (("S", "mcko"), ("Z", "slp")) for b in bs}
+)
+_NUMBERS_THAT_ARE_LETTERS = frozenset({0x3007})  # 〇 is Nl
+
+
+def _ranges(points: Iterable[int]) -> str:
+    """The points (ascending) as the inside of a character class."""
+    out: list[str] = []
+    first = last = -2
+    for point in (*points, -9):
+        if point == last + 1:
+            last = point
+            continue
+        if last >= 0:
+            out.append(f"\\U{first:08x}-\\U{last:08x}")
+        first = last = point
+    return "".join(out)
+
+
+def _of_categories(categories: frozenset[str]) -> str:
+    # Planes 2 and 3 are letters, 15 and 16 private; plane 14 is named by hand.
+    wanted = (
+        p
+        for p in range(0x80, 0x20000)
+        if unicodedata.category(chr(p)) in categories and p not in _NUMBERS_THAT_ARE_LETTERS
+    )
+    return _ranges(wanted) + "\\U000e0000-\\U000e007f"
+
+
+STOPS = _ASCII_STOPS.replace("\\", "\\\\").replace("^", "\\^") + _of_categories(_STOP_CATEGORIES)
+"""What ends a URL: space, control and format characters, some ASCII signs, every foreign sign (P, S, Z, No)."""
+
+_SYMBOLS = _of_categories(frozenset({"So"}))
+_HOST_LETTERS = f"(?:[A-Za-z0-9\\-._%]|[^\x00-\x7f{STOPS}]|[{_SYMBOLS}{JOINERS}])"
+
+STOP = re.compile(f"[{STOPS}]")
+CJK = re.compile(f"[{LETTERS}]")
+CJK_RUN = re.compile(f"[{LETTERS}](?:[{MIDDLE_DOTS}]?[{LETTERS}])*")
+HOST_RUN = re.compile(f"{_HOST_LETTERS}{{1,1024}}")
+"""Letters, digits, signs and dots of a host. 1,024: a name of 253 octets with every octet percent-encoded fits."""
+
+SYMBOL_OR_CJK = re.compile(f"[{_SYMBOLS}{LETTERS}]")
+HAS_HIRAGANA = re.compile(f"[{HIRAGANA}]")
+
+_EXTENSION_NAMES = (
+    "pdf docx? docm dotx? xlsx? xlsm xlsb pptx? pptm ppsx? odt ods odp rtf txt csv tsv md xml json ya?ml log "
+    "html? xhtml shtml phtml php[345]? aspx? ashx jspx? do cgi cfm css js "
+    "jpe?g png gif bmp tiff? webp svg heic ico psd ai eps "
+    "mp[34] m4[av] mov avi wmv mkv webm wav flac ogg aac "
+    "zip rar 7z tar gz tgz bz2 xz lzh exe msi dmg pkg apk ipa iso hwpx? jtdc? epub mobi ics vcf eml msg ttf otf woff2?"
+)
+EXTENSION = re.compile(rf"\.(?:{'|'.join(_EXTENSION_NAMES.split())})(?![A-Za-z0-9])", re.IGNORECASE)
+"""A dot and a file extension that mails link to."""
+
+FILE_IN_BRACKETS = re.compile(f"(?:\uff08[^{STOPS}/?#]*\uff09[^{STOPS}/?#]*)+")
+"""（…） inside what may be a file name: `契約書（案）.docx`."""
+
+PARTICLE = re.compile(
+    "を|から|まで|より|にて|では|には|とは|です|という|または|および|[はがにでとのへもや](?![\u3041-\u3096])"
+)
+"""What begins text that is glued behind a URL in Japanese. One kana alone counts only where no word follows in kana."""
+
+KOREAN_PARTICLES = frozenset(
+    "은 는 이 가 을 를 에 에서 에게 에는 에서는 으로 로 로의 으로의 와 과 의 도 만 나 이나 랑 이랑 하고 부터 까지 에도 라고 "
+    "이라고 입니다 이며 이고 에서도 으로만 로만 를통해 처럼 보다 마다 조차 란 이란".split()
+)
