@@ -30,6 +30,7 @@ DocumentParser = Callable[[bytes, ThreatType], Iterator[Entry]]
 
 _UNDECODABLE = 0.02  # share of lines that are not UTF-8 above which the charset is another one
 _WIDE = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")  # UTF-16 and UTF-32
+_BOM = b"\xef\xbb\xbf"
 _HTML = re.compile(rb"\s*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE)
 _BAD = "bad"
 
@@ -49,7 +50,7 @@ def parse(format: str, data: bytes | Iterable[bytes], threat: ThreatType = Threa
 
 
 def _document(chunks: Iterable[bytes]) -> bytes:
-    raw = b"".join(chunks).removeprefix(b"\xef\xbb\xbf")
+    raw = b"".join(chunks).removeprefix(_BOM)
     _sniff(raw[:1024])
     return raw
 
@@ -57,7 +58,7 @@ def _document(chunks: Iterable[bytes]) -> bytes:
 def _sniff(start: bytes) -> None:
     if start.startswith(_WIDE):
         raise ListError("the list is UTF-16 or UTF-32, not UTF-8", why="charset")
-    if _HTML.match(start):
+    if _HTML.match(start.removeprefix(_BOM)):
         raise ListError("a web page came instead of a list", why="html")
 
 
@@ -74,7 +75,7 @@ def lines(chunks: Iterable[bytes]) -> Iterator[tuple[int, str]]:
         block = rest + chunk
         if first and len(block) > 1:
             _sniff(block[:1024])
-            block, first = block.removeprefix(b"\xef\xbb\xbf"), False
+            block, first = block.removeprefix(_BOM), False
         *whole, rest = block.split(b"\n")
         if len(rest) > MAX_LINE:
             raise ListError(f"line {number + len(whole) + 1} is longer than {MAX_LINE:,} bytes", why="long_line")
@@ -155,7 +156,7 @@ def _rows(source: Lines, header: str) -> Iterator[tuple[int, dict[str, str]]]:
         for row in reader:
             number, kept[:] = kept[0], []
             lowered = [cell.strip().lower() for cell in row]
-            if "url" in lowered or lowered[:2] == ["type", "value"]:
+            if len(set(lowered) & set(names)) > 1:  # a row of names, not of values
                 names = lowered
             else:
                 yield number, dict(zip(names, row, strict=False))

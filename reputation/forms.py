@@ -158,7 +158,6 @@ def lookup_hosts(host: str) -> list[str]:
     return [host, *(".".join(labels[at:]) for at in range(first, len(labels) - 1))]
 
 
-@lru_cache(maxsize=16384)
 def host_suffixes(host: str) -> tuple[str, ...]:
     """`host` and every parent host down to the single label; of an address only itself. At most 127, as DNS allows."""
     if _is_address(host):

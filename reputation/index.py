@@ -93,7 +93,7 @@ class Header(NamedTuple):
         if _digest(body) != check:
             raise ListError(f"the head of {path.name} is damaged", why="index_checksum")
         values = _LAYOUT.unpack_from(body)
-        header = cls(*values[:11], values[11:16], values[16:])
+        header = cls._make((*values[:11], values[11:16], values[16:]))
         if header.version != VERSION:
             raise ListError(
                 f"{path.name} has version {header.version}; this program reads {VERSION}", why="index_version"
@@ -175,7 +175,7 @@ def _url_key(value: str) -> str | None:
 class Index:
     """One mapped list. Immutable: a new generation is a new object. `close` is for tests; the mapping dies with it."""
 
-    __slots__ = ("_blocks", "_directory", "_hashes", "_map", "_ordinals", "_shift", "_text", "header", "path")
+    __slots__ = ("_blocks", "_directory", "_hashes", "_map", "_ordinals", "_seed", "_shift", "_text", "header", "path")
 
     def __init__(self, path: Path, mapped: mmap.mmap, header: Header) -> None:
         view = memoryview(mapped)
@@ -188,6 +188,7 @@ class Index:
         self._directory = parts[2].cast("I")
         self._hashes = parts[3].cast("Q")
         self._ordinals = parts[4].cast("I")
+        self._seed = header.seed
         self._shift = 64 - header.bits
 
     @classmethod
@@ -228,7 +229,7 @@ class Index:
         """Every entry that covers `reading`: hosts by label, URLs by expression. Texts are compared: no false hit."""
         hits: list[Hit] = []
         hashes, directory, shift = self._hashes, self._directory, self._shift
-        for key, host in probes(reading.host, self.header.seed):
+        for key, host in probes(reading.host, self._seed):
             bucket = key >> shift
             low, high = directory[bucket], directory[bucket + 1]
             if low == high:
@@ -248,7 +249,7 @@ class Index:
         hits = []
         for expression in reading.under(host):
             form = "url" if expression == reading.expressions[0] else "expression"
-            for ordinal in self._ordinals_of(hash_of(expression, self.header.seed)):
+            for ordinal in self._ordinals_of(hash_of(expression, self._seed)):
                 if hit := self._confirm(ordinal, expression, form):
                     hits.append(hit)
         return hits
