@@ -70,7 +70,7 @@ class _Span:
 
 
 def find(text: str, bare: Bare = Bare.PATH) -> list[Found]:
-    """Every http(s) URL in `text` that a client would make clickable, ascending, not overlapping. Pure, never raises."""
+    """Every http(s) URL in `text` that a client would make clickable, ascending, not overlapping. Never raises."""
     if "." not in text and ":" not in text:
         return []
     drops = hidden(text)

@@ -149,7 +149,8 @@ def _passes(text: str, at: int, start: int) -> int:
     if sign == "\uff5e":  # a home directory whose tilde an input method made wide: /～tanaka/
         return at + 1 if before == "/" and after.isascii() and after.isalpha() else at
     if sign in JOINERS:  # inside a word of Persian, Malayalam, …
-        return at + 1 if _foreign_letter(before) and _foreign_letter(after) else at
+        goes_on = _foreign_letter(after) or (after.isascii() and not STOP.match(after or " "))
+        return at + 1 if _foreign_letter(before) and goes_on else at
     if sign == "\u2013":  # a dash in a title of Wikipedia: /wiki/Hatfield–McCoy_feud
         inside = before.isalnum() and after.isalnum() and before.isascii() and after.isascii()
         return at + 1 if inside and text.find("/wiki/", max(start, at - 256), at) >= 0 else at

@@ -94,7 +94,9 @@ PARTICLE = re.compile(
 )
 """What begins text that is glued behind a URL in Japanese. One kana alone counts only where no word follows in kana."""
 
-KOREAN_PARTICLES = frozenset(
-    "은 는 이 가 을 를 에 에서 에게 에는 에서는 으로 로 로의 으로의 와 과 의 도 만 나 이나 랑 이랑 하고 부터 까지 에도 라고 "
-    "이라고 입니다 이며 이고 에서도 으로만 로만 를통해 처럼 보다 마다 조차 란 이란".split()
+_KOREAN_PARTICLES = (
+    "은|는|이|가|을|를|에|에서|에게|에는|에서는|에서도|에도|으로|로|으로의|로의|으로만|로만|와|과|의|도|만|나|이나|란|이란|"
+    "랑|이랑|하고|부터|까지|처럼|보다|마다|조차|라고|이라고|이고|이며|입니다"
 )
+KOREAN_PARTICLES = frozenset(_KOREAN_PARTICLES.split("|"))
+"""Particles, and the copula, that are glued behind a URL in Korean."""

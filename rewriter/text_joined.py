@@ -1,7 +1,7 @@
 """Text as a reader's client joins it: without zero-width characters inside URLs, soft breaks of flowed text undone.
 
-Knows characters and lines; knows no URL but what one starts with. A `Joined` text remembers where each of its characters
-stood, so that edits are made in the source.
+Knows characters and lines; knows no URL but what one starts with. A `Joined` text remembers where each of its
+characters stood, so that edits are made in the source.
 """
 
 from __future__ import annotations
