@@ -9,6 +9,8 @@ directory/<name>/state.json         last attempt, last success, last error, ETag
 from __future__ import annotations
 
 import os
+import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -78,11 +80,12 @@ def write_state(folder: Path, state: State) -> None:
 
 def replace(path: Path, content: bytes) -> None:
     """Write `content` so that a reader sees the old file or the new one, also after a crash."""
-    aside = path.with_name(f".{path.name}-{os.getpid()}")
-    with aside.open("wb") as file:
+    handle, aside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    with open(handle, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+    os.chmod(aside, 0o644)  # mkstemp's 0600 would hide the pointer from workers under another user
     os.replace(aside, path)
 
 
@@ -91,12 +94,9 @@ def read_seed(directory: Path) -> bytes:
     path = directory / "seed"
     if not path.exists():
         directory.mkdir(parents=True, exist_ok=True)
-        fresh = directory / f".seed-{os.getpid()}"
-        fresh.write_bytes(os.urandom(16))
-        try:
-            os.link(fresh, path)
-        except FileExistsError:
-            return path.read_bytes()  # another process was first
-        finally:
-            fresh.unlink()
+        with tempfile.TemporaryDirectory(prefix=".seed-", dir=directory) as aside:
+            fresh = Path(aside) / "seed"
+            fresh.write_bytes(os.urandom(16))
+            with suppress(FileExistsError):  # another thread or process was first
+                os.link(fresh, path)
     return path.read_bytes()

@@ -167,9 +167,9 @@ def _url_key(value: str) -> str | None:
     """The most exact expression of the URL that a browser would visit."""
     try:
         reading = Reading(parse(value if "://" in value else f"http://{value}"))
-        return reading.expressions[0]
     except BadUrl:
         return None
+    return reading.expressions[0] if reading.host else None
 
 
 class Index:

@@ -102,7 +102,7 @@ def _pieces(mode: str, head: bytes, body: bytes):
 async def feed_server() -> AsyncIterator[FeedServer]:
     served = FeedServer()
     server = await asyncio.start_server(served.handle, "127.0.0.1", 0)
-    served.base = "http://127.0.0.1:{}".format(server.sockets[0].getsockname()[1])
+    served.base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield served
     finally:

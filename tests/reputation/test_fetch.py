@@ -66,7 +66,8 @@ async def test_a_redirect_is_followed_and_a_login_stays_at_its_host(tmp_path):
         first.pages["/b"] = {"status": 307, "headers": {"Location": f"{second.base}/c"}}
         second.pages["/c"] = {"body": {"text": "x.example"}}
         found = await get(f"{first.base}/a", tmp_path / "t", headers={"Authorization": "Bearer secret"})
-        assert found.path and found.path.read_bytes() == b"x.example"
+        assert found.path is not None
+        assert found.path.read_bytes() == b"x.example"
         assert [headers.get("authorization") for _, headers in first.seen] == ["bearer secret"] * 2
         assert "authorization" not in second.seen[0][1]
 
