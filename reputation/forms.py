@@ -258,11 +258,12 @@ def forms(url: Url, other: str | None = None) -> Forms:
 
 
 def _layers(url: Url, name: str) -> Iterator[Reading]:
-    """What other vendors' wrappers hold, the outermost first."""
-    for layer in unwrap_url(url).layers:
-        try:
-            inner = parse(layer.url)
-        except BadUrl:
-            continue
-        if inner.href != url.href:
-            yield Reading(inner, name or f"layer:{layer.vendor}")
+    """What lies inside other vendors' wrappers, the outermost first, each under the vendor whose wrapper held it."""
+    found = unwrap_url(url)
+    if not found.layers:
+        return
+    inside = [layer.url for layer in found.layers[1:]]
+    if found.target is not None:
+        inside.append(found.target)
+    for layer, inner in zip(found.layers, inside, strict=False):  # the innermost wrapper may hide its target
+        yield Reading(parse(inner), name or f"layer:{layer.vendor}")

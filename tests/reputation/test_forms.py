@@ -5,6 +5,8 @@ Conformance with Safe Browsing's own cases: tests/conformance/test_safebrowsing.
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -110,7 +112,15 @@ def test_the_other_reading_is_looked_up_too():
 def test_layers_of_wrappers_are_looked_up_too():
     wrapped = "https://www.google.com/url?q=http%3A%2F%2Fevil.example%2Fx&source=gmail&ust=1&usg=2"
     layers = [reading for reading in forms(parse(wrapped)).readings if reading.name.startswith("layer:")]
-    assert [reading.host for reading in layers] == ["evil.example"]
+    assert [(reading.name, reading.host) for reading in layers] == [("layer:google", "evil.example")]
+
+
+def test_a_wrapper_in_a_wrapper_gives_both_and_a_hidden_target_none():
+    inner = "https://www.google.com/url?q=http%3A%2F%2Fevil.example%2Fx"
+    outer = "https://eu1.safelinks.protection.outlook.com/?url=" + quote(inner, safe="")
+    assert [reading.host for reading in forms(parse(outer)).readings[1:]] == ["www.google.com", "evil.example"]
+    hidden = "https://protect-eu.mimecast.com/s/abcdefgh?domain=evil.example"
+    assert len(forms(parse(hidden)).readings) == 1
 
 
 def test_names_show_punycode_and_unicode():
