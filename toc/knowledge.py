@@ -47,7 +47,7 @@ class Knowledge:
         self._config = config
         self._snapshot = SnapshotFile(config.data_dir)
         self._brands = Brands(Brand(row.name, row.domains) for row in config.reputation.brands)
-        self._popular = read_popularity(config)
+        self.popular = read_popularity(config)
         self._live = tuple(live)
         self._deadline = config.reputation.deadline_ms / 1000
         self.refresh(0.0)
@@ -137,7 +137,7 @@ class Knowledge:
         )
 
     def _is_popular(self, url: Url) -> bool:
-        return bool(self._popular) and url.domain in self._popular and not is_shared(url.host)
+        return bool(self.popular) and url.domain in self.popular and not is_shared(url.host)
 
 
 def feeds_of(config: Config) -> list[Feed]:

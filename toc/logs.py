@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line on standard error, UTC, without secrets. Nothing of a mail but its reference is logged."""
+"""Logs: one JSON object a line on standard error, in UTC, without secrets; of a mail, nothing but its reference."""
 
 from __future__ import annotations
 

@@ -1,0 +1,140 @@
+"""The management process: its listener, the rewriting pool, and the work beside: lists, snapshot, retention.
+
+Builds everything and passes it in. Authentication is one table, `toc.operations`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import structlog
+import uvloop
+from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
+
+from redirector import api as clicks_api
+from reputation import api as reputation_api
+from rewriter import api as rewriter_api
+from toc import chores, links_api, operations, refreshing, status_api
+from toc.access import KeyRing, Principal
+from toc.errors import ConfigError, NotFound, RequestError, TocError
+from toc.knowledge import Knowledge, utc_now
+from toc.live import live_sources
+from toc.pool import RewritingPool
+from toc.sightings import StoreReader
+from toc.startup import Startup
+from toc.store.engine import open_async
+from toc.web import problem
+from toc.worker import new_id, refresh_for_ever, serve_http, tls_of
+
+log = structlog.get_logger("toc.manager")
+
+
+def run(startup: Startup, listener: socket.socket, ready: Callable[[], None]) -> None:
+    """Serve until SIGTERM."""
+    uvloop.run(_serve(startup, listener, ready))
+
+
+async def _serve(startup: Startup, listener: socket.socket, ready: Callable[[], None]) -> None:
+    config = startup.config
+    engine = open_async(config.database)
+    knowledge = Knowledge(startup, live=live_sources(config))
+    reader = StoreReader(config.database, time.monotonic)
+    async with (
+        chores.running(config, engine),
+        RewritingPool.open(startup, engine) as pool,
+        _refreshing(knowledge),
+    ):
+        app = build(startup, engine, knowledge, reader, pool)
+        await serve_http(app, listener, tls_of(startup, public=False), ready)
+    await engine.dispose()
+
+
+@contextlib.asynccontextmanager
+async def _refreshing(knowledge: Knowledge) -> AsyncIterator[None]:
+    task = asyncio.create_task(refresh_for_ever(knowledge))
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+def build(
+    startup: Startup, engine: AsyncEngine, knowledge: Knowledge, reader: StoreReader, pool: RewritingPool
+) -> ASGIApp:
+    """The application of the management listener."""
+    config = startup.config
+    keyset = lambda: knowledge.keyset_file.current  # noqa: E731 - read anew each time
+    ring = KeyRing(engine, time.monotonic)
+
+    async def judge(url: str) -> reputation_api.VerdictAnswer:
+        return await judged(url, knowledge, reader)
+
+    services = reputation_api.Services(
+        engine=engine,
+        judge=judge,
+        refresh=lambda name: refreshing.refresh_by_name(config, name),
+        lists=lambda: refreshing.list_states(config),
+        clock=utc_now,
+        new_id=new_id,
+        top_sites=lambda: knowledge.popular,
+    )
+    routes: list[Route] = [
+        *rewriter_api.routes(pool),
+        *reputation_api.routes(services),
+        *clicks_api.routes(engine, config),
+        *links_api.routes(engine, keyset, reader.stored, utc_now),
+        *status_api.routes(engine, knowledge),
+    ]
+    missing = operations.without_rule(routes)
+    if missing:
+        raise ConfigError(f"routes without a rule: {', '.join(missing)}")
+    guarded: list[BaseRoute] = [_guarded(route, ring) for route in routes]
+    return Starlette(routes=guarded, exception_handlers={TocError: _refused, HTTPException: _http, Exception: _failed})
+
+
+def _guarded(route: Route, ring: KeyRing) -> Route:
+    """The same route behind its rule. An open route has no principal."""
+
+    async def endpoint(request: Request) -> Response:
+        operation = operations.find(request.method, route.path)
+        if operation is None:
+            raise NotFound("no such call; /docs lists them")
+        if operation.scope is not None:
+            principal: Principal = await ring.principal(request.headers.get("authorization", ""))
+            principal.require(operation.scope)
+            request.state.principal = principal
+        inner: Callable[[Request], Awaitable[Response]] = route.endpoint
+        return await inner(request)
+
+    return Route(route.path, endpoint, methods=list(route.methods or ()))
+
+
+async def _refused(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, TocError)
+    return problem(error)
+
+
+async def _http(_request: Request, error: Exception) -> Response:
+    """What the router itself refuses: unknown path, wrong method."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        return problem(NotFound("no such call; /docs lists them"))
+    answer = problem(RequestError(error.detail))
+    answer.status_code = error.status_code
+    return answer
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    """A mistake of ours: its trace goes to the log, a reference to the caller."""
+    log.error("internal_error", path=request.url.path, exc_info=error)
+    return problem(TocError("an error inside the service; its log has the details"))
