@@ -1,6 +1,6 @@
-"""A look-up of a URL in a large list: all forms and expressions, every host suffix, beside what one would do without us.
+"""A look-up of a URL in a large list: all forms and expressions, every host suffix, beside what one would do else.
 
-    names ─▶ index │ Python set │ SQLite │ LMDB        the same questions, interleaved, half of them listed
+    names ─▶ index │ Python set │ SQLite │ LMDB        the same questions, interleaved
 
 Peers answer less: they are asked for the host and its parents only, as a set of host names can; we are asked for the
 whole answer (forms, expressions, list line). Prints what an operator needs to size a machine.
@@ -35,6 +35,7 @@ from toc.verdict import ThreatType
 MILLION = 1_000_000
 ROUNDS = 5
 QUESTIONS = 10_000
+LISTED = 0.1
 
 
 def name(number: int) -> str:
@@ -48,7 +49,9 @@ def entries(count: int) -> Iterator[Entry]:
 
 
 def questions(count: int, seed: int) -> list[str]:
-    chosen = random.Random(seed).choices(range(2 * count), k=QUESTIONS)
+    """Distinct URLs, one in ten of them listed: more than honest mail has, so that hits count for something."""
+    rng = random.Random(seed)
+    chosen = [2 * rng.randrange(count) + (rng.random() >= LISTED) for _ in range(QUESTIONS)]
     return [f"https://www.{name(number)}/a/b.html?id={number}" for number in chosen]
 
 

@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from toc.unwrap import unwrap_url
-
 from toc.errors import BadUrl
+from toc.unwrap import unwrap_url
 from toc.url import Url, parse, unicode_host
 
 MAX_HOST = 253
@@ -151,7 +150,7 @@ def _number(text: str) -> int | None:
 
 def lookup_hosts(host: str) -> list[str]:
     """Safe Browsing's host suffixes: the host, and up to four of its last five labels; of an address only itself."""
-    if _is_address(host):
+    if is_address(host):
         return [host]
     labels = host.split(".")
     first = max(len(labels) - _HOST_SUFFIXES - 1, 1)
@@ -160,7 +159,7 @@ def lookup_hosts(host: str) -> list[str]:
 
 def host_suffixes(host: str) -> tuple[str, ...]:
     """`host` and every parent host down to the single label; of an address only itself. At most 127, as DNS allows."""
-    if _is_address(host):
+    if is_address(host):
         return (host,)
     suffixes = [host]
     tail = host[-MAX_HOST:] if len(host) > MAX_HOST else host
@@ -170,7 +169,8 @@ def host_suffixes(host: str) -> tuple[str, ...]:
     return tuple(suffixes)
 
 
-def _is_address(host: str) -> bool:
+def is_address(host: str) -> bool:
+    """Whether `host` (as `toc.url` serialises it) is an IP address: it has no parents then."""
     return host[:1] == "[" or (host[-1:].isdigit() and ipv4(host) == host)
 
 

@@ -13,7 +13,7 @@ The file, little-endian, after a header of 256 bytes:
 
     text       a record a line, in the list's order: kind, threat, line (counted from the record before), TAB, the
                entry as its source spells it, [TAB, expiry in epoch seconds], LF
-    blocks     u64 a block of 64 records: where in `text` it begins
+    blocks     u64 a block of 16 records: where in `text` it begins
     directory  u32 a bucket, one more at the end: where in `hashes` the bucket begins
     hashes     u64, sorted
     ordinals   u32 a hash: which record; the top bit marks a marker
@@ -21,17 +21,17 @@ The file, little-endian, after a header of 256 bytes:
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 import struct
 from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from reputation.forms import Reading, host_suffixes, plain_host
+from reputation.forms import MAX_HOST, Reading, host_suffixes, is_address, plain_host
 from toc.errors import BadUrl, ListError
 from toc.url import ascii_host, parse
 from toc.verdict import ThreatType
@@ -39,7 +39,7 @@ from toc.verdict import ThreatType
 MAGIC = b"TOCINDEX"
 VERSION = 1
 HEADER = 256
-BLOCK = 64
+BLOCK = 16
 MARKER = 1 << 31
 
 THREAT_CODES: dict[ThreatType, str] = {
@@ -102,7 +102,7 @@ class Header(NamedTuple):
 
 
 def _digest(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=16).digest()
+    return blake2b(data, digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +135,22 @@ class Entry(NamedTuple):
 
 def hash_of(key: str, seed: bytes) -> int:
     """64 bits of salted BLAKE2b: whoever may write a list entry cannot aim at a chosen hash."""
-    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8, salt=seed).digest(), "little")
+    return int.from_bytes(blake2b(key.encode(), digest_size=8, salt=seed).digest(), "little")
 
 
-@lru_cache(maxsize=16384)
 def probes(host: str, seed: bytes) -> tuple[tuple[int, str], ...]:
-    """Hash and host of `host` and each of its parents."""
-    return tuple((hash_of(suffix, seed), suffix) for suffix in host_suffixes(host))
+    """Hash and host of `host` and each of its parents (`reputation.forms.host_suffixes`)."""
+    if len(host) > MAX_HOST or is_address(host):
+        return tuple((hash_of(suffix, seed), suffix) for suffix in host_suffixes(host))
+    return _probes(host, seed)
+
+
+@lru_cache(maxsize=65536)
+def _probes(host: str, seed: bytes) -> tuple[tuple[int, str], ...]:
+    """Built on those of the parent, which other hosts have asked for already."""
+    dot = host.find(".")
+    own = (hash_of(host, seed), host)
+    return (own, *_probes(host[dot + 1 :], seed)) if dot >= 0 else (own,)
 
 
 def entry_key(kind: str, value: str) -> str | None:
@@ -293,7 +302,7 @@ class Index:
 
 def body_checksum(mapped: mmap.mmap) -> bytes:
     """BLAKE2b of everything after the header."""
-    digest = hashlib.blake2b(digest_size=16)
+    digest = blake2b(digest_size=16)
     with memoryview(mapped) as view:
         for start in range(HEADER, len(view), 1 << 22):
             digest.update(view[start : start + (1 << 22)])
