@@ -41,7 +41,7 @@ class Knowledge:
         self.policy = startup.policy
         self.keyset_file = KeysetFile(config.keyset_path)
         self.lists = Lists.open(config.data_dir / "lists", feeds_of(config))
-        self.objects = ObjectSet(())
+        self.objects = ObjectSet()
         self.revoked = Revoked()
         self.snapshot_seen = False
         self._config = config
@@ -58,7 +58,7 @@ class Knowledge:
         self.lists.reload_if_changed()
         snapshot = self._snapshot.refresh()
         if snapshot is not None:
-            self.objects = ObjectSet(object_of(row) for row in snapshot.objects)
+            self.objects = ObjectSet.of(object_of(row) for row in snapshot.objects)
             self.revoked = Revoked.of(snapshot.revocations)
             self.snapshot_seen = True
 

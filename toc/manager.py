@@ -27,6 +27,7 @@ from rewriter import api as rewriter_api
 from toc import chores, links_api, operations, refreshing, status_api
 from toc.access import KeyRing, Principal
 from toc.errors import ConfigError, NotFound, RequestError, TocError
+from toc.judged import judged
 from toc.knowledge import Knowledge, utc_now
 from toc.live import live_sources
 from toc.pool import RewritingPool
