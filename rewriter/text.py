@@ -14,7 +14,7 @@ from rewriter.edit import Edit
 from rewriter.options import Bare, Options
 from rewriter.receipt import BodyResult, row_of
 from rewriter.text_boundary import Walker
-from rewriter.text_host import authority_end, bare_start, host_end, known_suffix, port_end
+from rewriter.text_host import Hosts, bare_start, known_suffix, port_end
 from rewriter.text_joined import Joined, hidden, join, merge, soft_breaks
 from rewriter.text_lines import break_lines
 from toc.errors import BadUrl
@@ -67,6 +67,14 @@ class _Span:
     other: int | None
     implied: bool
     angle: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Readers:
+    """What goes through one text from left to right."""
+
+    hosts: Hosts
+    walker: Walker
 
 
 def find(text: str, bare: Bare = Bare.PATH) -> list[Found]:
@@ -190,7 +198,7 @@ def _find_joined(source: str, joined: Joined, bare: Bare) -> list[Found]:
 
 def _spans(text: str, bare: Bare) -> Iterator[_Span]:
     """All stretches of `text` that are URLs, ascending."""
-    walker = Walker(text)
+    readers = _Readers(Hosts(text), Walker(text))
     search = _DOT[bare].search
     length = len(text)
     done = 0
@@ -198,12 +206,12 @@ def _spans(text: str, bare: Bare) -> Iterator[_Span]:
     dot = search(text)
     while colon >= 0 or dot:
         if colon >= 0 and (dot is None or colon < dot.start()):
-            span = _at_scheme(text, colon, done, walker)
+            span = _at_scheme(text, colon, done, readers)
             done = span.end if span else colon + 3
         else:
             assert dot is not None
             at = dot.start()
-            span = _at_www(text, at, done, walker) or _at_bare(text, at, done, bare, walker)
+            span = _at_www(text, at, done, readers) or _at_bare(text, at, done, bare, readers)
             done = span.end if span else at + 1
         if span:
             yield span
@@ -213,7 +221,7 @@ def _spans(text: str, bare: Bare) -> Iterator[_Span]:
             dot = search(text, done) if done < length else None
 
 
-def _at_scheme(text: str, colon: int, done: int, walker: Walker) -> _Span | None:
+def _at_scheme(text: str, colon: int, done: int, readers: _Readers) -> _Span | None:
     """The URL whose ``://`` stands at `colon`."""
     word = text[max(done, colon - 5) : colon].lower()
     if word.endswith("http"):
@@ -225,13 +233,11 @@ def _at_scheme(text: str, colon: int, done: int, walker: Walker) -> _Span | None
     if start and start > done and _glued(text[start - 1], _BEFORE_SCHEME):
         return None
     slashes = _SLASHES.match(text, colon + 1)
-    authority = authority_end(text, slashes.end() if slashes else colon + 3)
-    if authority is None:
-        return None
-    return _whole(text, start, authority[1], walker, implied=False)
+    tail = readers.hosts.authority(slashes.end() if slashes else colon + 3)
+    return None if tail is None else _whole(text, start, tail, readers.walker, implied=False)
 
 
-def _at_www(text: str, dot: int, done: int, walker: Walker) -> _Span | None:
+def _at_www(text: str, dot: int, done: int, readers: _Readers) -> _Span | None:
     start = dot - 3
     if start < done or text[start:dot].lower() != "www":
         return None
@@ -239,24 +245,24 @@ def _at_www(text: str, dot: int, done: int, walker: Walker) -> _Span | None:
         return None
     if text[start - 1 : start] == "/" and _KEPT_SCHEME.search(text, max(0, start - 8), start):
         return None
-    end = host_end(text, start, dots=2)
-    return None if end is None else _whole(text, start, port_end(text, end), walker, implied=True)
+    end = readers.hosts.end(start, dots=2)
+    return None if end is None else _whole(text, start, port_end(text, end), readers.walker, implied=True)
 
 
-def _at_bare(text: str, dot: int, done: int, bare: Bare, walker: Walker) -> _Span | None:
+def _at_bare(text: str, dot: int, done: int, bare: Bare, readers: _Readers) -> _Span | None:
     if bare is Bare.OFF:
         return None
     start = bare_start(text, dot)
     if start is None or start < done:
         return None
-    end = host_end(text, start, dots=1)
+    end = readers.hosts.end(start, dots=1)
     if end is None or end <= dot or not known_suffix(text[start:end]):
         return None
     tail = port_end(text, end)
     following = text[tail : tail + 1]
     if following == "@" or (bare is Bare.PATH and following != "/"):
         return None
-    return _whole(text, start, tail, walker, implied=True)
+    return _whole(text, start, tail, readers.walker, implied=True)
 
 
 def _glued(before: str, signs: frozenset[str]) -> bool:

@@ -51,6 +51,13 @@ def _ranges(points: Iterable[int]) -> str:
     return "".join(out)
 
 
+def _ends_host(point: int) -> bool:
+    if chr(point) in JOINERS or point in _NUMBERS_THAT_ARE_LETTERS:
+        return False
+    category = unicodedata.category(chr(point))
+    return category in _STOP_CATEGORIES and category != "So"
+
+
 def _of_categories(categories: frozenset[str]) -> str:
     # Planes 2 and 3 are letters, 15 and 16 private; plane 14 is named by hand.
     wanted = (
@@ -65,13 +72,15 @@ STOPS = _ASCII_STOPS.replace("\\", "\\\\").replace("^", "\\^") + _of_categories(
 """What ends a URL: space, control and format characters, some ASCII signs, every foreign sign (P, S, Z, No)."""
 
 _SYMBOLS = _of_categories(frozenset({"So"}))
-_HOST_LETTERS = f"(?:[A-Za-z0-9\\-._%]|[^\x00-\x7f{STOPS}]|[{_SYMBOLS}{JOINERS}])"
+_NO_HOST = (
+    r"\x00-$&-,/:-@\[-\^`{-\x7f" + _ranges(p for p in range(0x80, 0x20000) if _ends_host(p)) + "\\U000e0000-\\U000e007f"
+)
 
 STOP = re.compile(f"[{STOPS}]")
 CJK = re.compile(f"[{LETTERS}]")
 CJK_RUN = re.compile(f"[{LETTERS}](?:[{MIDDLE_DOTS}]?[{LETTERS}])*")
-HOST_RUN = re.compile(f"{_HOST_LETTERS}{{1,1024}}")
-"""Letters, digits, signs and dots of a host. 1,024: a name of 253 octets with every octet percent-encoded fits."""
+HOST_RUN = re.compile(f"[^{_NO_HOST}]+")
+"""Letters, digits, signs and dots of a host; symbols and joiners too, as there are names with them."""
 
 SYMBOL_OR_CJK = re.compile(f"[{_SYMBOLS}{LETTERS}]")
 HAS_HIRAGANA = re.compile(f"[{HIRAGANA}]")

@@ -1,55 +1,101 @@
 """Where the host of a URL in running text begins and ends. Knows hosts and public suffixes; no path, no link.
 
-Rules 1 and 2 of docs/text-boundary.md. Nothing here looks at more than 1,024 characters of a host.
+Rules 1 and 2 of docs/text-boundary.md. A run of host characters is read once, whatever starts in it.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
 
 from rewriter.text_chars import CJK, HOST_RUN, SYMBOL_OR_CJK
-from toc.url import public_suffixes
+from toc.url import ascii_host, public_suffixes
 
 MAX_HOST = 253
 """Octets of a name in DNS (RFC 1035, 2.3.4), without the dot at the end."""
+
+MAX_SPELT = 3 * MAX_HOST
+"""Characters of a host as spelt, with every octet percent-encoded."""
 
 _USERINFO = re.compile(r"[A-Za-z0-9\-._~%!$&'()*+,;=:]{0,256}@")
 _IPV6 = re.compile(r"\[[0-9A-Fa-f:.]{2,45}\]")
 _PORT = re.compile(r":([0-9]{1,5})(?![0-9])")
 _ASCII = re.compile(r"[\x00-\x7f]*")
+_ASCII_LABEL = re.compile(r"(?<=\.)[A-Za-z0-9\-_]{2,63}(?=[^A-Za-z0-9\-_%])")
+_EMPTY_LABEL = re.compile(r"\.(?=\.)")
 _BARE_FORBIDDEN = frozenset("@/\\.-_~=&?%#+$")
 
 
-def host_end(text: str, start: int, *, dots: int = 0) -> int | None:
-    """Where the host that begins at `start` ends; None where there is no host.
+@dataclass(slots=True)
+class _Run:
+    """A run of host characters: where hosts in it may end.
 
-    `dots`: how many the host must have at least (a URL that begins with ``www.`` needs two).
+    glued: ends of labels that are a public suffix with text glued to them
+    empty: ends of labels before an empty one
+    last:  begin of the last label
+    end:   end of a host that reaches the last label and has more than that
     """
-    match = HOST_RUN.match(text, start)
-    if match is None:
-        return None
-    run = match.group()
-    length = len(run) if run.isascii() and ".." not in run else _cut(run)
-    run = run[:length]
-    if run.endswith(".") and text[start + length : start + length + 1] not in ("/", ":", "?", "#"):
-        run = run[:-1]  # the dot of a sentence, not the root of DNS
-    if not run or run[0] == "." or run.count(".") < dots or _too_long(run):
-        return None
-    return start + len(run)
+
+    start: int
+    stop: int
+    ascii: bool
+    glued: list[int]
+    empty: list[int]
+    last: int
+    end: int
 
 
-def authority_end(text: str, start: int) -> tuple[int, int] | None:
-    """(begin of the host, end of the authority) of what stands behind ``://``; None where there is no host."""
-    info = _USERINFO.match(text, start)
-    host = info.end() if info else start
-    if text.startswith("[", host):
-        literal = _IPV6.match(text, host)
-        end = literal.end() if literal else None
-    else:
-        end = host_end(text, host)
-    if end is None:
-        return None
-    return host, port_end(text, end)
+class Hosts:
+    """Finds hosts in one text. Positions are best asked in ascending order."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._run = _Run(0, 0, True, [], [], 0, 0)
+
+    def end(self, start: int, *, dots: int = 0) -> int | None:
+        """Where the host that begins at `start` ends; None where there is no host.
+
+        `dots`: how many the host must have at least (a URL that begins with ``www.`` needs two).
+        """
+        text, run = self._text, self._run
+        if not run.start <= start < run.stop:
+            match = HOST_RUN.match(text, start)
+            if match is None:
+                return None
+            run = self._run = _read(text, start, match.end())
+        end = self._end_in(run, start)
+        if end - start > 1 and text[end - 1] == "." and text[end : end + 1] not in ("/", ":", "?", "#"):
+            end -= 1  # the dot of a sentence, not the root of DNS
+        if not 0 < end - start <= MAX_SPELT:
+            return None
+        host = text[start:end]
+        if host[0] == "." or host.count(".") < dots or _too_long(host):
+            return None
+        return end
+
+    def authority(self, start: int) -> int | None:
+        """The end of host and port of what stands behind ``://``; None where there is no host."""
+        info = _USERINFO.match(self._text, start)
+        host = info.end() if info else start
+        if self._text.startswith("[", host):
+            literal = _IPV6.match(self._text, host)
+            end = literal.end() if literal else None
+        else:
+            end = self.end(host)
+        return None if end is None else port_end(self._text, end)
+
+    def _end_in(self, run: _Run, start: int) -> int:
+        text = self._text
+        if start >= run.last:
+            return run.stop if run.ascii else _last_end(text, start, run.stop, alone=True)
+        first_dot = text.find(".", start, run.stop)
+        end = run.end
+        if (index := bisect_left(run.empty, start)) < len(run.empty):
+            end = min(end, run.empty[index])
+        if (index := bisect_right(run.glued, first_dot)) < len(run.glued):
+            end = min(end, run.glued[index])
+        return end
 
 
 def port_end(text: str, end: int) -> int:
@@ -86,59 +132,50 @@ def _bare_letter(character: str) -> bool:
 
 
 def _too_long(host: str) -> bool:
-    # A percent-encoded octet is three characters; in an A-label a foreign letter needs about two octets or fewer.
+    """Whether DNS could not hold the name: a percent-encoded octet counts once, a foreign label as its A-label."""
     if len(host) <= MAX_HOST // 4:
         return False
-    octets = len(host) - 2 * host.count("%")
-    return octets > MAX_HOST or (not host.isascii() and _encoded_length(host) > MAX_HOST)
+    if len(host) - 2 * host.count("%") > MAX_HOST:
+        return True
+    return not host.isascii() and len(ascii_host(host) or "") > MAX_HOST
 
 
-def _encoded_length(host: str) -> int:
-    """Length of the host with its labels as A-labels, as Punycode makes them (RFC 3492), without mapping."""
-    return sum(
-        len(label) if label.isascii() else 4 + len(label.encode("punycode")) for label in host.split(".")
-    ) + host.count(".")
+def _read(text: str, start: int, stop: int) -> _Run:
+    """What the run `start`..`stop` says about hosts that begin in it."""
+    empty = [match.start() for match in _EMPTY_LABEL.finditer(text, start, stop)]
+    ascii_only = text[start:stop].isascii()
+    last = text.rfind(".", start, stop - 1) + 1 if text[stop - 1] == "." else text.rfind(".", start, stop) + 1
+    last = last or start
+    if ascii_only:
+        return _Run(start, stop, True, [], empty, last, stop)
+    end = _last_end(text, last, stop, alone=last == start)
+    follows = _suffix_prefix(text[last : min(stop, last + MAX_HOST)].rstrip(".")) > 0
+    glued = []
+    for match in _ASCII_LABEL.finditer(text, start, last):
+        foreign = text[match.end()]
+        if foreign == ".":  # a whole label: text may begin behind its dot
+            if follows or match.end() + 1 >= stop:
+                continue
+            foreign = text[match.end() + 1]
+        if SYMBOL_OR_CJK.match(foreign) and match.group().lower() in public_suffixes():
+            glued.append(match.end())
+    return _Run(start, stop, False, glued, empty, last, end)
 
 
-def _cut(run: str) -> int:
-    """How much of `run`, which holds foreign letters or empty labels, is host."""
-    labels = run.split(".")
-    position = 0
-    for index, label in enumerate(labels):
-        if not label and index:
-            return max(0, position - 1)
-        glued = _ASCII.match(label)
-        ascii_part = glued.group() if glued else ""
-        if index == len(labels) - 1 or (index == len(labels) - 2 and not labels[-1]):
-            return _cut_last(label, ascii_part, position, alone=index == 0, dot=index < len(labels) - 1)
-        if index and ascii_part.lower() in public_suffixes():
-            foreign = label[len(ascii_part) :] or labels[index + 1]
-            if SYMBOL_OR_CJK.match(foreign) and (len(ascii_part) < len(label) or not _suffix_follows(labels, index)):
-                return position + len(ascii_part)
-        position += len(label) + 1
-    return position
-
-
-def _suffix_follows(labels: list[str], index: int) -> bool:
-    """Whether a label behind `index` is, or begins with, a public suffix."""
-    last = labels[-1] or labels[-2]
-    return len(labels) > index + 1 and bool(_suffix_prefix(last))
-
-
-def _cut_last(label: str, ascii_part: str, position: int, *, alone: bool, dot: bool) -> int:
-    """The end of the host within its last label, which begins at `position`."""
+def _last_end(text: str, start: int, stop: int, *, alone: bool) -> int:
+    """The end of a host within its last label, which begins at `start`; `alone`: it is the only one."""
+    label = text[start : min(stop, start + MAX_SPELT + 1)]
+    glued = _ASCII.match(label)
+    ascii_part = glued.group() if glued else ""
     if ascii_part:
-        if len(ascii_part) == len(label):
-            return position + len(label) + dot
-        return position + len(ascii_part.rstrip("-_"))
+        return stop if len(ascii_part) == len(label) else start + len(ascii_part.rstrip("-_"))
     if CJK.match(label):
         if alone:
-            return 0
-        return position + (_suffix_prefix(label) or len(label) + dot)
+            return start
+        suffix = _suffix_prefix(label)
+        return start + suffix if suffix else stop
     cjk = SYMBOL_OR_CJK.search(label)
-    if cjk:
-        return position + cjk.start()
-    return position + len(label) + dot
+    return start + cjk.start() if cjk else stop
 
 
 def _suffix_prefix(label: str) -> int:
