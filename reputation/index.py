@@ -145,7 +145,7 @@ def probes(host: str, seed: bytes) -> tuple[tuple[int, str], ...]:
     return _probes(host, seed)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=16384)
 def _probes(host: str, seed: bytes) -> tuple[tuple[int, str], ...]:
     """Built on those of the parent, which other hosts have asked for already."""
     dot = host.find(".")
