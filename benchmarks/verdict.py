@@ -122,7 +122,7 @@ def measure(count: int, folder: Path) -> dict[str, float]:
         "open µs": round(opened * 1e6),
         "look-up p50 µs": round(times[len(times) // 2] * 1e6, 1),
         "look-up p99 µs": round(times[len(times) * 99 // 100] * 1e6, 1),
-        "PSS of one more worker MB": round(_extra_pss(folder), 1),
+        **_extra_memory(folder),
     }
 
 
@@ -131,19 +131,21 @@ import sys
 from pathlib import Path
 from reputation.feeds import Feed
 from reputation.lists import Lists
-def pss():
-    return sum(int(line.split()[1]) for line in open("/proc/self/smaps_rollup") if line.startswith("Pss:"))
-before = pss()
+def memory():
+    lines = [line.split() for line in open("/proc/self/smaps_rollup")]
+    pss = sum(int(line[1]) for line in lines if line[0] == "Pss:")
+    return pss, sum(int(line[1]) for line in lines if line[0] in ("Private_Clean:", "Private_Dirty:"))
+before = memory()
 lists = Lists.open(Path(sys.argv[1]), [Feed("bench", "file:///none", "domain_list")])
-print(pss() - before, flush=True)
+print(*(now - then for now, then in zip(memory(), before)), flush=True)
 sys.stdin.read()
 """
 
 
-def _extra_pss(folder: Path) -> float:
-    """MB that a second worker adds while the first and this process have the same list mapped."""
+def _extra_memory(folder: Path) -> dict[str, float]:
+    """MB of the third worker, while two others and this process have the same list mapped: its share, and its own."""
     with contextlib.ExitStack() as stack:
-        found = 0.0
+        shared = own = 0.0
         for _ in range(3):
             worker = subprocess.Popen(
                 [sys.executable, "-c", _WORKER, str(folder)],
@@ -153,8 +155,8 @@ def _extra_pss(folder: Path) -> float:
             )
             stack.callback(worker.communicate)
             assert worker.stdout is not None
-            found = int(worker.stdout.readline()) / 1024
-    return found
+            shared, own = (round(int(text) / 1024, 1) for text in worker.stdout.readline().split())
+    return {"PSS of the third worker MB": shared, "of it private MB": own}
 
 
 def run(full: bool) -> dict[str, object]:

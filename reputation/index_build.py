@@ -6,7 +6,6 @@ by its top byte, each partition is sorted alone and appended. 50 million entries
 
 from __future__ import annotations
 
-import mmap
 import os
 import tempfile
 from array import array
@@ -217,8 +216,7 @@ def _finish(file: BinaryIO, writer: _Writer, partitions: _Partitions, about: tup
 
 def _seal(file: BinaryIO, header: Header) -> Header:
     file.flush()
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        header = header._replace(checksum=body_checksum(mapped))
+    header = header._replace(checksum=body_checksum(file))
     file.seek(0)
     file.write(header.pack())
     file.flush()
