@@ -14,7 +14,7 @@ from rewriter.edit import Edit
 from rewriter.options import Bare, Options
 from rewriter.receipt import BodyResult, row_of
 from rewriter.text_boundary import Walker
-from rewriter.text_host import Hosts, bare_start, known_suffix, port_end
+from rewriter.text_host import Hosts, known_suffix, port_end
 from rewriter.text_joined import Joined, hidden, join, merge, soft_breaks
 from rewriter.text_lines import break_lines
 from toc.errors import BadUrl
@@ -211,7 +211,9 @@ def _spans(text: str, bare: Bare) -> Iterator[_Span]:
         else:
             assert dot is not None
             at = dot.start()
-            span = _at_www(text, at, done, readers) or _at_bare(text, at, done, bare, readers)
+            span = _at_www(text, at, done, readers)
+            if span is None and dot.end() > at + 1:
+                span = _at_bare(text, at, done, bare, readers)
             done = span.end if span else at + 1
         if span:
             yield span
@@ -252,7 +254,7 @@ def _at_www(text: str, dot: int, done: int, readers: _Readers) -> _Span | None:
 def _at_bare(text: str, dot: int, done: int, bare: Bare, readers: _Readers) -> _Span | None:
     if bare is Bare.OFF:
         return None
-    start = bare_start(text, dot)
+    start = readers.hosts.bare_start(dot)
     if start is None or start < done:
         return None
     end = readers.hosts.end(start, dots=1)

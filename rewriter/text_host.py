@@ -52,6 +52,8 @@ class Hosts:
     def __init__(self, text: str) -> None:
         self._text = text
         self._run = _Run(0, 0, True, [], [], 0, 0)
+        self._dot = -2  # the dot asked last, and where its run of letters began
+        self._bare = 0
 
     def end(self, start: int, *, dots: int = 0) -> int | None:
         """Where the host that begins at `start` ends; None where there is no host.
@@ -85,6 +87,19 @@ class Hosts:
             end = self.end(host)
         return None if end is None else port_end(self._text, end)
 
+    def bare_start(self, dot: int) -> int | None:
+        """Where the host without a scheme that holds the dot at `dot` begins; None where that is a mail address, a
+        file path or part of something longer. Dots must be asked in ascending order."""
+        text, start = self._text, dot
+        while start and start - 1 != self._dot and _bare_letter(text[start - 1]):
+            start -= 1
+        if start and start - 1 == self._dot:
+            start = self._bare  # the same run as the last time
+        self._dot, self._bare = dot, start
+        if start == dot or not text[start].isalnum() or (start and text[start - 1] in _BARE_FORBIDDEN):
+            return None
+        return start
+
     def _end_in(self, run: _Run, start: int) -> int:
         text = self._text
         if start >= run.last:
@@ -102,20 +117,6 @@ def port_end(text: str, end: int) -> int:
     """`end`, or the end of the port that stands there."""
     port = _PORT.match(text, end)
     return port.end() if port and int(port.group(1)) < 65536 else end
-
-
-def bare_start(text: str, dot: int) -> int | None:
-    """Where the host without a scheme that holds the dot at `dot` begins; None where that is a mail address, a file
-    path or part of something longer."""
-    start = dot
-    floor = max(0, dot - MAX_HOST)
-    while start > floor and _bare_letter(text[start - 1]):
-        start -= 1
-    if start == dot or not (text[start].isalnum()):
-        return None
-    if start and text[start - 1] in _BARE_FORBIDDEN:
-        return None
-    return start
 
 
 def known_suffix(host: str) -> bool:
