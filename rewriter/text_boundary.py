@@ -249,7 +249,8 @@ class _Walk:
     def _run_belongs(self, start: int, end: int) -> bool:
         before = self._text[start - 1]
         if self._wiki and self._mode == "path":
-            return True
+            # A title ends with its bracket: what is glued behind it is text.
+            return not (before == ")" and PARTICLE.match(self._text, start))
         if before in "=#":
             self._kept = True
             return self._keep(start)
