@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from redirector.click import Road
+from redirector.click import Road, page_answer
 from redirector.http import SAFETY_HEADERS, Answer, Receive, Request, Scope, Send, send, text
-from redirector.metrics import ANSWERS, IN_WORK
-from redirector.negotiate import chosen_language
-from redirector.pages import Page, Renderer, Story, static_files
+from redirector.metrics import ANSWERS
+from redirector.pages import Renderer, Story
 from redirector.rate import Network, RateLimiter, client_of
+from redirector.words import Page
 from toc.config import Config
 
 RETRY_AFTER = (b"retry-after", b"2")
@@ -30,13 +30,14 @@ class App:
     """The ASGI application of the public listener."""
 
     def __init__(self, road: Road, renderer: Renderer, config: Config, limits: Limits, bad: RateLimiter) -> None:
+        """`renderer` is the road's own."""
         self._road = road
         self._renderer = renderer
         self._config = config
         self._limits = limits
         self._bad = bad
         self._in_work = 0
-        self._static = static_files()
+        self._static = renderer.static_files()
         self._plain: Mapping[str, Callable[[Request], Answer]] = {
             "/": self._root,
             "/robots.txt": lambda _: text(200, "User-agent: *\nDisallow: /\n"),
@@ -99,13 +100,6 @@ class App:
             return text(404, "No security contact is configured.\n")
         expires = (datetime.now(UTC) + timedelta(days=180)).replace(microsecond=0).isoformat().replace("+00:00", "Z")
         return text(200, f"Contact: {contact}\nExpires: {expires}\n")
-
-
-def page_answer(renderer: Renderer, request: Request, story: Story, status: int, *more: tuple[bytes, bytes]) -> Answer:
-    """A page in the reader's language."""
-    body = renderer.render(story, request.header(b"accept-language"), chosen_language(request.query))
-    length = (b"content-length", str(len(body)).encode())
-    return Answer(status, (*renderer.headers(story.page), length, *more), body)
 
 
 def _request(scope: Scope, receive: Receive, proxies: tuple[Network, ...]) -> Request:

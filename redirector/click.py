@@ -10,13 +10,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from redirector.actor import Actor, classify
-from redirector.clicks import ActorKind, Click, Event, row
+from redirector.clicks import Click, Event, row
 from redirector.http import Answer, Request, form, redirect, text
 from redirector.metrics import BAD_LINKS, CLICKS, RECORDS
+from redirector.negotiate import chosen_language
 from redirector.nonce import Nonce, check, make
-from redirector.pages import Page, Renderer, Story
+from redirector.pages import STATUS, Renderer, Story
 from redirector.rate import Network, network_of
 from redirector.record import Kept
+from redirector.words import Page
 from toc.config import Config
 from toc.errors import BadLink, BadUrl, StoreNeeded
 from toc.keys import Keyset
@@ -135,7 +137,7 @@ class Road:
             decision, forwards = Decision(Action.WARN, ("record_lost",)), False
         if forwards:
             return redirect(opened.url.href)
-        page = Page.NOT_SENT if is_form else _page_of(decision)
+        page = Page.NOT_SENT if is_form else _page_of(decision, verdict.level)
         return self._judged_page(request, opened, verdict, decision, page)
 
     async def _button(self, request: Request, opened: Opened) -> Answer:
@@ -158,7 +160,7 @@ class Road:
             return self._judged_page(request, opened, verdict, decision, Page.REPORTED)
         if decision.action is Action.BLOCK or verdict.level > nonce.level:
             await self._record(request, opened, verdict, decision, Event.SHOWN)
-            return self._judged_page(request, opened, verdict, decision, _page_of(decision))
+            return self._judged_page(request, opened, verdict, decision, _page_of(decision, verdict.level))
         await self._record(request, opened, verdict, decision, Event.PROCEEDED)
         return redirect(opened.url.href, 303)
 
@@ -202,7 +204,7 @@ class Road:
             client=request.client,
             network=network_of(request.client),
             user_agent=request.header(b"user-agent")[:512],
-            actor=ActorKind(opened.actor.kind),
+            actor=opened.actor.kind,
             actor_reason=opened.actor.reason,
             key_id=sealed.key_id,
             issued=sealed.issued,
@@ -249,12 +251,19 @@ class Road:
         )
 
     def _page(self, request: Request, story: Story, status: int | None = None) -> Answer:
-        return self._renderer.answer(request, story, status)
+        return page_answer(self._renderer, request, story, status or STATUS[story.page])
 
 
-def _page_of(decision: Decision) -> Page:
+def page_answer(renderer: Renderer, request: Request, story: Story, status: int, *more: tuple[bytes, bytes]) -> Answer:
+    """A page in the reader's language."""
+    body = renderer.render(story, request.header(b"accept-language"), chosen_language(request.query))
+    length = (b"content-length", str(len(body)).encode())
+    return Answer(status, (*renderer.headers(story.page), length, *more), body)
+
+
+def _page_of(decision: Decision, level: Level) -> Page:
     if decision.action is Action.BLOCK:
         return Page.BLOCKED
-    if "source_silent" in decision.reasons and len(decision.reasons) == 1:
+    if "source_silent" in decision.reasons and level <= Level.UNTESTED:
         return Page.UNCHECKED
     return Page.WARNING

@@ -1,0 +1,175 @@
+"""A click as a value, as a row of the table and as JSON. Pure; knows no connection.
+
+`evidence` is JSON of what the verdict rested on: enough to say later which list generation, entry and policy decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from typing import Any
+
+import msgspec
+
+from redirector.actor import ActorKind
+from toc.config import ClickSettings
+from toc.policy import Action
+from toc.store.schema import clicks, from_micros, to_micros
+from toc.url import Url
+from toc.verdict import Level, Verdict
+
+COLUMNS = tuple(column.name for column in clicks.c if column.name != "seq")
+
+
+class Event(IntEnum):
+    SHOWN = 0
+    FORWARDED = 1
+    PROCEEDED = 2
+    REPORTED = 3
+
+    @property
+    def code(self) -> str:
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Click:
+    """One event. `group`: shared by a warning and what followed from its buttons. Times in UTC."""
+
+    id: str
+    group: str
+    time: datetime
+    event: Event
+    action: Action
+    reasons: tuple[str, ...]
+    url: Url
+    other: str | None
+    verdict: Verdict
+    message_ref: bytes
+    recipient_ref: bytes
+    client: str
+    network: str
+    user_agent: str
+    actor: ActorKind
+    actor_reason: str
+    key_id: bytes
+    issued: datetime
+    profile: int
+    policy: str
+
+
+def row(click: Click, settings: ClickSettings) -> tuple[object, ...]:
+    """The values of `COLUMNS`."""
+    names_only = settings.query == "names"
+    return (
+        click.id,
+        click.group,
+        to_micros(click.time),
+        int(click.event),
+        int(click.action),
+        int(click.verdict.level),
+        f",{','.join(click.reasons)},",
+        without_values(click.url.href) if names_only else click.url.href,
+        click.url.host,
+        click.url.domain,
+        _evidence(click, names_only),
+        click.message_ref,
+        click.recipient_ref,
+        click.client,
+        click.network,
+        click.user_agent,
+        int(click.actor),
+        click.actor_reason,
+        click.key_id,
+        to_micros(click.issued),
+        click.profile,
+        click.policy,
+    )
+
+
+_NO_EVIDENCE = "{}"
+
+
+def _evidence(click: Click, names_only: bool) -> str:
+    verdict = click.verdict
+    found: dict[str, Any] = {}
+    if verdict.matches:
+        found["matches"] = [
+            {
+                "source": match.source,
+                "generation": match.generation,
+                "entry": match.entry,
+                "threat": match.threat.value,
+                "level": match.level.code,
+                "form": match.form,
+                "kind": match.kind.value,
+            }
+            for match in verdict.matches
+        ]
+    if verdict.signs:
+        found["signs"] = [{"code": s.code, "points": s.points, "detail": s.detail} for s in verdict.signs]
+    if verdict.silent:
+        found["silent"] = verdict.silent
+    if click.other:
+        found["other"] = without_values(click.other) if names_only else click.other
+    return msgspec.json.encode(found).decode() if found else _NO_EVIDENCE
+
+
+def without_values(url: str) -> str:
+    """The URL with the names of its query only: values may be live secrets, such as a password reset's."""
+    head, mark, query = url.partition("#")[0].partition("?")
+    if not mark:
+        return head
+    return head + "?" + "&".join(part.partition("=")[0] + ("=" if "=" in part else "") for part in query.split("&"))
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """What is known of the message and the people of a click. `recipients`: one, or all candidates of a shared link."""
+
+    message_id: str = ""
+    sender: str = ""
+    recipients: tuple[str, ...] = ()
+    subject: str = ""
+
+
+def document(found: Mapping[str, Any], mail: Mail) -> dict[str, Any]:
+    """A row of the table as the API and the exports show it. `found`: column → value as the database holds it."""
+    evidence = msgspec.json.decode(found["evidence"])
+    return {
+        "id": found["id"],
+        "group": found["grp"],
+        "time": _moment(found["time"]),
+        "event": Event(found["event"]).code,
+        "action": Action(found["action"]).code,
+        "level": Level(found["level"]).code,
+        "reasons": [code for code in found["reasons"].split(",") if code],
+        "url": found["url"],
+        "host": found["host"],
+        "domain": found["domain"],
+        "matches": evidence.get("matches", []),
+        "signs": evidence.get("signs", []),
+        "silent": evidence.get("silent", []),
+        "other_reading": evidence.get("other"),
+        "message_ref": bytes(found["message_ref"]).hex(),
+        "recipient_ref": bytes(found["recipient_ref"]).hex(),
+        "message_id": mail.message_id,
+        "sender": mail.sender,
+        "recipients": list(mail.recipients),
+        "subject": mail.subject,
+        "client": found["client"],
+        "user_agent": found["user_agent"],
+        "actor": ActorKind(found["actor"]).code,
+        "actor_reason": found["actor_reason"],
+        "key_id": bytes(found["key_id"]).hex(),
+        "issued": _moment(found["issued"]),
+        "profile": found["profile"],
+        "policy": found["policy"],
+    }
+
+
+def _moment(value: int | datetime) -> str:
+    moment = from_micros(value) if isinstance(value, int) else value
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
