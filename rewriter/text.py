@@ -14,7 +14,7 @@ from rewriter.edit import Edit
 from rewriter.options import Bare, Options
 from rewriter.receipt import BodyResult, row_of
 from rewriter.text_boundary import Walker
-from rewriter.text_host import Hosts, known_suffix, port_end
+from rewriter.text_host import MAX_HOST, Hosts, known_suffix, port_end
 from rewriter.text_joined import Joined, hidden, join, merge, soft_breaks
 from rewriter.text_lines import break_lines
 from toc.errors import BadUrl
@@ -34,6 +34,12 @@ _BEFORE_WWW = frozenset("@+.-")
 _KEPT_SCHEME = re.compile(r"(?:ftps?|sftp|wss?|ssh|git|svn|ldaps?|irc)://\Z", re.IGNORECASE)
 _ANGLE = re.compile(r"[^<>＜＞\s]+(?:[ \t]*\r?\n[ \t]*(?![>\s])[^<>＜＞\s]+)*(?=[ \t]*(?:\r?\n[ \t]*)?[>＞])")
 _ANGLE_OPEN = re.compile(r"[<＜](?:[uU][rR][lL]:[ \t]*)?\Z")
+_BEFORE_ANGLE = frozenset("<＜:")
+_EASY = re.compile(
+    r"([A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)++)(?:[/?#][A-Za-z0-9\-._~%/?#&=+@:$]*+)?+(?<=[A-Za-z0-9/=-])(?=[\s\"]|\Z)"
+)
+"""Most URLs: a host of letters, digits and hyphens, signs that no rule speaks of, and a space or a quote behind."""
+
 _LINE_BREAK = re.compile(r"[ \t]*\r?\n[ \t]*")
 _LIVE = re.compile(r"(https?)(?=://)|(www)(?=\.)", re.IGNORECASE)
 
@@ -234,6 +240,9 @@ def _at_scheme(text: str, colon: int, done: int, readers: _Readers) -> _Span | N
         return None
     if start and start > done and _glued(text[start - 1], _BEFORE_SCHEME):
         return None
+    easy = _EASY.match(text, colon + 3)
+    if easy and easy.end(1) - easy.start(1) <= MAX_HOST and (text[start - 1 : start] not in _BEFORE_ANGLE or not start):
+        return _Span(start, easy.end(1), easy.end(), None, implied=False)
     slashes = _SLASHES.match(text, colon + 1)
     tail = readers.hosts.authority(slashes.end() if slashes else colon + 3)
     return None if tail is None else _whole(text, start, tail, readers.walker, implied=False)
@@ -274,7 +283,7 @@ def _glued(before: str, signs: frozenset[str]) -> bool:
 def _whole(text: str, start: int, tail: int, walker: Walker, *, implied: bool) -> _Span:
     """The URL that starts at `start` and whose host and port end at `tail`."""
     found = walker.end(start, tail)
-    if start and text[start - 1] in "<＜:" and _ANGLE_OPEN.search(text, max(0, start - 8), start):
+    if start and text[start - 1] in _BEFORE_ANGLE and _ANGLE_OPEN.search(text, max(0, start - 8), start):
         closed = _ANGLE.match(text, start)
         if closed and closed.end() > found.end:
             return _Span(start, tail, closed.end(), found.end, implied, angle=True)
