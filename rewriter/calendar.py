@@ -15,6 +15,7 @@ from rewriter.edit import Edit
 from rewriter.html import rewrite_html
 from rewriter.options import Bare, Options
 from rewriter.receipt import BodyResult, Row, row_of
+from rewriter.skip import scheme_fate
 from rewriter.text import Found, defang, find
 from rewriter.text_joined import Joined, join
 from toc.errors import BadUrl
@@ -30,6 +31,7 @@ _CONTENT_LINE = re.compile(r"[^\r\n]+")
 _HEAD = re.compile(r'([A-Za-z0-9-]+)((?:"[^"]*"|[^":])*):')
 _ESCAPE = re.compile(r"\\(.)")
 _WEB = re.compile(r"\s*(https?:.*\S)", re.IGNORECASE)
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,63}):(?=\S)")
 _BINARY = re.compile(r";(?:VALUE=BINARY|ENCODING=BASE64)\b", re.IGNORECASE)
 _HTML = re.compile(r";FMTTYPE=\"?text/html", re.IGNORECASE)
 _IS_URI = re.compile(r";VALUE=\"?URI\b", re.IGNORECASE)
@@ -128,7 +130,23 @@ def _rewrite_value(prop: _Property, asked: _Asked) -> BodyResult:
         return _rewrite_html(prop, asked)
     whole = _whole(prop)
     found = [whole] if whole else list(_in_text(prop.value, asked.options.bare))
-    return _ask_all(prop, found, prop.value, prop.start, asked)
+    http = _ask_all(prop, found, prop.value, prop.start, asked)
+    other = _other_scheme(prop, asked)
+    return BodyResult(other.edits + http.edits, other.rows + http.rows)
+
+
+def _other_scheme(prop: _Property, asked: _Asked) -> BodyResult:
+    """A URI of another scheme. LOCATION is mostly prose (``Zoom:https://…``): there only a dangerous one counts."""
+    scheme = _SCHEME.match(prop.value)
+    if prop.name not in _URI_PROPERTIES or scheme is None or scheme.group(1).lower() in ("http", "https"):
+        return BodyResult()
+    fate = scheme_fate(scheme.group(1).lower(), prop.value)
+    dangerous = isinstance(fate, Neutralise)
+    if prop.name == "LOCATION" and not dangerous:
+        return BodyResult()
+    at = prop.start + scheme.end(1)
+    edits = (Edit(at, at + 1, "[:]"),) if dangerous else ()
+    return BodyResult(edits, (row_of(asked.part, Kind.CALENDAR, prop.value, prop.value, fate),))
 
 
 def _in_text(value: str, bare: Bare) -> Iterator[Found]:

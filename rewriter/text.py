@@ -7,16 +7,18 @@ reader's words: docs/text-boundary.md. Everything is linear in the length of the
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rewriter.edit import Edit
 from rewriter.options import Bare, Options
-from rewriter.receipt import BodyResult, row_of
+from rewriter.receipt import BodyResult, Row, row_of
 from rewriter.text_boundary import Walker
 from rewriter.text_host import MAX_HOST, Hosts, known_suffix, port_end
 from rewriter.text_joined import Joined, hidden, join, merge, soft_breaks
 from rewriter.text_lines import break_lines
+from rewriter.text_schemes import dangerous
 from toc.errors import BadUrl
 from toc.link import Kind, Link, Neutralise, Protect, Sealed
 from toc.url import serialise
@@ -111,7 +113,7 @@ def rewrite_text(
     else:
         found = find(source, options.bare)
     edits: list[Edit[str]] = []
-    rows = []
+    rows: list[Row] = []
     for item in found:
         link = Link(url=item.url, kind=Kind.TEXT, text=item.text, other=item.other, implied=item.implied, in_text=True)
         fate = protect(link)
@@ -120,7 +122,16 @@ def rewrite_text(
             edits.append(Edit(item.start, item.end, fate.link))
         elif isinstance(fate, Neutralise):
             edits.extend(defang(source, item))
+    if schemes := [item for item in dangerous(source) if not _inside(item.colon, found)]:
+        rows.extend(row_of(part, Kind.TEXT, item.text, item.text, Neutralise("scheme_dangerous")) for item in schemes)
+        edits.extend(Edit(item.colon, item.colon + 1, "[:]") for item in schemes)
+        edits.sort(key=lambda edit: edit.start)
     return BodyResult(tuple(break_lines(source, edits, line_limit, flowed=flowed)), tuple(rows))
+
+
+def _inside(position: int, found: list[Found]) -> bool:
+    index = bisect_right(found, position, key=lambda item: item.start)
+    return index > 0 and position < found[index - 1].end
 
 
 def defang(source: str, item: Found) -> list[Edit[str]]:

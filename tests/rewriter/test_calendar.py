@@ -64,6 +64,8 @@ PROPERTIES = [
     ('DESCRIPTION;ALTREP="https://a.example/alt":text', ["https://a.example/alt"]),
     ('ORGANIZER;CN="A: B";DIR="https://a.example/dir":mailto:a@b.example', ["https://a.example/dir"]),
     ("SUMMARY:詳細はhttps://a.example/xを参照", ["https://a.example/x"]),
+    ("LOCATION:Zoom:https://a.example/x", ["https://a.example/x"]),  # prose, no scheme
+    ("URL:ms-word:ofe|u|https://a.example/x", ["https://a.example/x"]),  # the scheme is broken, the URL inside sealed
     ("X-SOMETHING:https://a.example/x", ["https://a.example/x"]),
     ("UID:https://a.example/uid", []),
     ("CONFERENCE;VALUE=URI;FEATURE=VIDEO:https://video.example/r/1", ["https://video.example/r/1"]),
@@ -142,6 +144,12 @@ def test_a_neutralised_link_is_dead() -> None:
     output, _ = rewritten(event("URL:https://bad.example/x", "DESCRIPTION:https://bad.ex", " ample/y"))
     assert "URL:hxxps://bad[.]example/x" in output
     assert "https://bad" not in unfolded(output)
+
+
+def test_dangerous_schemes_are_broken_and_others_kept() -> None:
+    output, result = rewritten(event("URL:file://server/x", "ATTACH:cid:part1@a.example", "LOCATION:Room: 5"))
+    assert "URL:file[:]//server/x" in output
+    assert [row.reason for row in result.rows] == ["scheme_dangerous", "scheme"]
 
 
 PIECES = [

@@ -153,6 +153,20 @@ def test_a_neutralised_url_is_readable_and_dead(source: str, output: str) -> Non
     assert find(got) == []
 
 
+@pytest.mark.parametrize(
+    ("source", "output"),
+    [
+        ("open file://server/share.lnk now", "open file[:]//server/share.lnk now"),
+        ("SEARCH-MS:query=x&crumb=location:y", "SEARCH-MS[:]query=x&crumb=location:y"),
+        ("ms-word:ofe|u|https://a.jp/x", f"ms-word[:]ofe|u|{OURS}a.jp/1abcdefx"),
+        ("the file: report, profile://x, javascript:void(0)", "the file: report, profile://x, javascript:void(0)"),
+        ("https://a.jp/?u=file://x", f"{OURS}a.jp/1abcdefx"),  # inside a URL that is sealed
+    ],
+)
+def test_dangerous_schemes_that_clients_link_are_broken(source: str, output: str) -> None:
+    assert rewritten(source)[0] == output
+
+
 def test_a_kept_url_keeps_its_bytes() -> None:
     source = f"{OURS}a.jp/1abcdefxを見る"
     output, result = rewritten(source)
