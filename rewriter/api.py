@@ -14,10 +14,10 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from toc.unwrap import unwrap
 
 from toc.errors import Invalid, RequestError, Unsupported
 from toc.token import Direction
+from toc.unwrap import unwrap
 from toc.web import decode, json, read_body
 
 MESSAGE = "message/rfc822"

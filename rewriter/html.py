@@ -1,0 +1,248 @@
+"""HTML in, edits out: every navigable link asked about and spliced, and the output proven by another parser. Pure.
+
+    source ─▶ places ─▶ links ─▶ protect ─▶ edits ─▶ verified by lexbor ─▶ (if in doubt: neutralised, verified by html5lib)
+
+Only values are replaced and anchors inserted; no tag is ever written anew. The new text is ASCII, so that it fits any charset.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from rewriter.edit import Edit, apply
+from rewriter.html_links import Anchor, Found, Place, Text, anchor_text, find_places
+from rewriter.html_references import text_value
+from rewriter.html_verify import by_html5lib, by_lexbor, foreign_left
+from rewriter.options import Options
+from rewriter.receipt import BodyResult, Row, row_of
+from rewriter.skip import scheme_fate
+from rewriter.text import find
+from toc.errors import BadUrl
+from toc.link import Fate, Keep, Kind, Link, Neutralise, Protect
+from toc.link import Sealed as Replaced
+from toc.url import parse, serialise
+
+DEAD = "about:invalid"
+"""Leads nowhere in every client; an empty value or ``#`` would be a link to the base."""
+
+CLIP = 100_000
+"""Webmail cuts a longer HTML part off (Gmail: 102 KB)."""
+
+OPEN_TAG = '<a href="{}" style="color:inherit;text-decoration:inherit">'
+CLOSE_TAG = "</a>"
+
+_MAY_HOLD_LINK = re.compile(
+    r"https?:|www\.|href|action|refresh|src|data|[a-z0-9\-\u0080-\U0010ffff]\.[a-z\u0080-\U0010ffff][\w\-]++(?::\d++)?/|&#|&[ctnsp]",
+    re.IGNORECASE,
+)
+_STRIP = "".join(map(chr, range(0x21)))
+_URL_LIKE = re.compile(
+    r"\s*(?:https?://)?((?:[a-z0-9\-\u0080-\U0010ffff]+\.)+[a-z\u0080-\U0010ffff][a-z0-9\-\u0080-\U0010ffff]*)(?=[:/?#\s]|\Z)",
+    re.IGNORECASE,
+)
+_QUOTABLE = re.compile(r"[A-Za-z0-9._~:/?&=%+\-]*\Z")
+
+
+def rewrite_html(source: str, *, part: str, protect: Protect, options: Options, encoding: str = "utf-8") -> BodyResult:
+    """Rewrite one HTML body.
+
+    encoding: Python codec of the document's charset, in which browsers encode queries
+    """
+    if _MAY_HOLD_LINK.search(source) is None:
+        return BodyResult()
+    found = find_places(source)
+    work = _Work(source, part, protect, options, encoding, found)
+    work.run()
+    if not work.edits and not work.rows:
+        return BodyResult()
+    return _verified(source, work)
+
+
+class _Work:
+    """One body on its way: the edits and rows so far, and which targets may stand in the output."""
+
+    def __init__(self, source: str, part: str, protect: Protect, options: Options, encoding: str, found: Found) -> None:
+        self.source = source
+        self.edits: list[Edit[str]] = []
+        self.rows: list[Row] = []
+        self._placed: list[tuple[int, Row]] = []
+        self.allowed: set[str] = set()
+        self._part = part
+        self._protect = protect
+        self._options = options
+        self._encoding = encoding
+        self._found = found
+        self._base = _base(found, encoding)
+        self._fates: dict[Link, Fate] = {}
+
+    def run(self) -> None:
+        for place in self._found.places:
+            self._place(place)
+        for text in self._found.texts:
+            self._text(text)
+        for attribute in self._found.frames:
+            if attribute.end > attribute.start:
+                self._note(attribute.start, Kind.FRAME, "srcdoc", "srcdoc", Neutralise("frame"))
+                self.edits.append(Edit(attribute.start, attribute.end, ""))
+        self.edits.sort(key=lambda edit: (edit.start, edit.end))
+        self.rows = [row for _, row in sorted(self._placed, key=lambda item: item[0])]
+
+    def _note(self, at: int, kind: Kind, url: str, text: str, fate: Fate) -> None:
+        self._placed.append((at, row_of(self._part, kind, url, text, fate)))
+
+    def _place(self, place: Place) -> None:
+        value = place.value.strip(_STRIP)
+        if self._base is None and (not value or value.startswith("#")):
+            return
+        fate, url = self._fate(place, value)
+        self._note(place.attribute.start, place.kind, url, value, fate)
+        if isinstance(fate, Keep):
+            self.allowed.add(url)
+        elif isinstance(fate, Replaced):
+            self.allowed.add(_serialised(fate.link))
+            self._write(place, fate.link)
+        else:
+            self._write(place, DEAD)
+
+    def _fate(self, place: Place, value: str) -> tuple[Fate, str]:
+        """What becomes of a place, and the URL for its row."""
+        try:
+            href = serialise(value, self._base, self._encoding)
+        except BadUrl:
+            return self._unresolved(value)
+        scheme = href.partition(":")[0]
+        if scheme not in ("http", "https"):
+            return scheme_fate(scheme, href), href
+        if place.kind is Kind.FRAME:
+            return Neutralise("frame"), href
+        differs = place.anchor is not None and self._differs(place.anchor, href)
+        return self._ask(Link(href, place.kind, value, differs=differs)), href
+
+    def _unresolved(self, value: str) -> tuple[Fate, str]:
+        """No absolute URL. ``//host`` becomes one on any page; ``\\\\host`` is a share of Windows."""
+        if value.startswith("\\\\"):
+            return Neutralise("unc_path"), value
+        if value[:2] in ("//", "/\\"):
+            try:
+                href = serialise("https:" + value, None, self._encoding)
+            except BadUrl:
+                return Keep("not_a_url"), value
+            return self._ask(Link(href, Kind.A, value, implied=True)), href
+        return Keep("not_a_url" if re.match(r"https?:", value, re.IGNORECASE) else "relative"), value
+
+    def _ask(self, link: Link) -> Fate:
+        """A link that stands in a mail twice is asked about once."""
+        fate = self._fates.get(link)
+        if fate is None:
+            fate = self._fates[link] = self._protect(link)
+        return fate
+
+    def _differs(self, anchor: Anchor, href: str) -> bool:
+        """Whether the visible text is itself a URL or host, and another one."""
+        if not anchor.texts:
+            return False
+        shown = _URL_LIKE.match(anchor_text(self.source, anchor))
+        if shown is None:
+            return False
+        try:
+            return parse(f"http://{shown.group(1)}/").domain != parse(href).domain
+        except BadUrl:
+            return False
+
+    def _write(self, place: Place, link: str) -> None:
+        attribute = place.attribute
+        new = link if _QUOTABLE.match(link) else link.replace("&", "&amp;").replace('"', "&quot;").replace("'", "&#39;")
+        start, end = attribute.start, attribute.end
+        if place.part is not None:
+            first, last = place.part
+            raw = self.source[start:end]
+            if len(raw) == len(place_value := self._content(raw)) and raw == place_value:
+                start, end = start + first, start + last
+            else:
+                new = f"0;url={new}"
+        elif not attribute.quote and end == start:
+            new = f'"{new}"' if attribute.assigned else f'="{new}"'
+        self.edits.append(Edit(start, end, new))
+
+    @staticmethod
+    def _content(raw: str) -> str:
+        return text_value(raw, 0)[0]
+
+    def _text(self, text: Text) -> None:
+        """Bare URLs that clients make clickable get an anchor of ours around them."""
+        raw = self.source[text.start : text.end]
+        decoded, places = text_value(raw, text.start)
+        for item in find(decoded, self._options.bare):
+            start, end = _source_offset(places, item.start), _source_offset(places, item.end)
+            link = Link(item.url, Kind.TEXT, item.text, other=item.other, implied=item.implied, in_text=True)
+            fate = self._ask(link)
+            self._note(start, Kind.TEXT, item.url, item.text, fate)
+            if isinstance(fate, Replaced):
+                self.allowed.add(_serialised(fate.link))
+                self.edits.append(Edit(start, start, OPEN_TAG.format(fate.link)))
+                self.edits.append(Edit(end, end, CLOSE_TAG))
+            elif isinstance(fate, Keep):
+                self.allowed.add(item.url)
+            elif self.source[start : start + 4].lower() == "http":
+                self.edits.append(Edit(start + 1, start + 3, "xx"))
+
+
+def _verified(source: str, work: _Work) -> BodyResult:
+    """The result, if other parsers find nothing foreign in it."""
+    output = apply(source, work.edits)
+    notes: list[str] = []
+    left = foreign_left(output, work.allowed.__contains__, by_lexbor)
+    sound = True
+    if left:
+        notes.append("second_judge")
+        broken = _broken(source, work.edits, left)
+        work.rows += [
+            row_of(work.rows[0].part if work.rows else "1", Kind.A, value, value, Neutralise("verification"))
+            for value in left
+        ]
+        work.edits = sorted([*work.edits, *broken], key=lambda edit: (edit.start, edit.end))
+        output = apply(source, work.edits)
+        sound = not foreign_left(output, work.allowed.__contains__, by_lexbor) and not foreign_left(
+            output, work.allowed.__contains__, by_html5lib
+        )
+    if len(source) <= CLIP < len(output):
+        notes.append("grown_past_clip")
+    return BodyResult(tuple(work.edits), tuple(work.rows), tuple(notes), sound)
+
+
+def _broken(source: str, edits: Sequence[Edit[str]], left: Sequence[str]) -> list[Edit[str]]:
+    """Edits that break the scheme of each value that the first judge still sees, wherever it is spelt plainly."""
+    taken = [(edit.start, edit.end) for edit in edits]
+    found: dict[int, Edit[str]] = {}
+    for value in left:
+        start = source.find(value) if value[:4].lower() == "http" else -1
+        while start >= 0:
+            if not any(first < start + 3 and start + 1 < last for first, last in taken):
+                found[start] = Edit(start + 1, start + 3, "xx")
+            start = source.find(value, start + len(value))
+    return list(found.values())
+
+
+def _base(found: Found, encoding: str) -> str | None:
+    """The document's base URL, where its first `base` gives an http(s) one."""
+    if found.base is None:
+        return None
+    try:
+        base = serialise(found.base, None, encoding)
+    except BadUrl:
+        return None
+    return base if base.startswith(("http:", "https:")) else None
+
+
+def _serialised(link: str) -> str:
+    try:
+        return serialise(link)
+    except BadUrl:
+        return link
+
+
+def _source_offset(places: Sequence[tuple[int, int]], offset: int) -> int:
+    decoded, source = places[bisect_right(places, (offset, 1 << 62)) - 1]
+    return source + offset - decoded

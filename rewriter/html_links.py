@@ -1,0 +1,225 @@
+"""Where links stand in HTML: a table of elements and attributes, and the places found in one source. Pure.
+
+scan ─▶ candidates (every navigable attribute, every text that may hold a URL), the base, the text of each anchor
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from rewriter.html_foreign import HTML, MATH, SVG
+from rewriter.html_references import attribute_value, text_value
+from rewriter.html_scan import Attribute, Token, attributes, scan
+from rewriter.html_scan import Kind as TokenKind
+from toc.link import Kind
+
+TABLE: Mapping[tuple[str, str], Mapping[str, Kind]] = {
+    (HTML, "a"): {"href": Kind.A},
+    (HTML, "area"): {"href": Kind.AREA},
+    (HTML, "form"): {"action": Kind.FORM},
+    (HTML, "button"): {"formaction": Kind.FORM},
+    (HTML, "input"): {"formaction": Kind.FORM},
+    (HTML, "isindex"): {"action": Kind.FORM},
+    (HTML, "iframe"): {"src": Kind.FRAME},
+    (HTML, "frame"): {"src": Kind.FRAME},
+    (HTML, "embed"): {"src": Kind.FRAME},
+    (HTML, "object"): {"data": Kind.FRAME},
+    (HTML, "applet"): {"codebase": Kind.FRAME},
+    (HTML, "portal"): {"src": Kind.FRAME},
+    (SVG, "a"): {"href": Kind.SVG, "xlink:href": Kind.SVG},
+    (SVG, "animate"): {"to": Kind.SVG, "from": Kind.SVG, "by": Kind.SVG, "values": Kind.SVG},
+    (SVG, "set"): {"to": Kind.SVG},
+}
+"""(namespace, element) → navigable attributes. Every MathML element and every VML shape has `href` beside."""
+
+_ANY_MATH = {"href": Kind.MATH, "xlink:href": Kind.MATH}
+_VML = {"href": Kind.VML}
+_CONDITIONAL = re.compile(r"<!--\[if[^\]>]*+\]>(?!<!-->)", re.IGNORECASE)
+_CONDITIONAL_END = re.compile(r"<!\[endif\]--", re.IGNORECASE)
+_NO_LINKS_INSIDE = frozenset({"select", "button"})
+MAY_HOLD_URL = re.compile(
+    r"https?:|www\.|[a-z0-9\-\u0080-\U0010ffff]\.[a-z\u0080-\U0010ffff][\w\-]++(?::\d++)?/"
+    r"|&#|&(?:colon|period|sol|Tab|NewLine|shy)\b",
+    re.IGNORECASE,
+)
+"""Whether a text may hold a URL at all. References may spell one."""
+
+
+@dataclass(slots=True)
+class Anchor:
+    """The visible text of an open `a`, to be compared with its target."""
+
+    texts: list[tuple[int, int]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A navigable attribute. `part`: where inside the decoded value the URL stands (meta refresh), else the whole."""
+
+    kind: Kind
+    attribute: Attribute
+    value: str
+    anchor: Anchor | None = None
+    part: tuple[int, int] | None = None
+    element: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """source[start:end]: text outside any `a` that may hold a bare URL."""
+
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
+class Found:
+    """All of one source, ascending. `base`: the decoded href of the first `base`."""
+
+    places: list[Place] = field(default_factory=list)
+    texts: list[Text] = field(default_factory=list)
+    frames: list[Attribute] = field(default_factory=list)
+    base: str | None = None
+
+
+def find_places(source: str, start: int = 0, end: int | None = None, found: Found | None = None) -> Found:
+    """Every place in source[start:end] where a link may stand; conditional comments are read as Outlook reads them."""
+    found = Found() if found is None else found
+    finder = _Finder(source, found)
+    for token in scan(source, start, end):
+        finder.take(token)
+    return found
+
+
+class _Finder:
+    def __init__(self, source: str, found: Found) -> None:
+        self._source = source
+        self._found = found
+        self._anchor: Anchor | None = None
+        self._closed: list[str] = []
+        self._act: Mapping[TokenKind, Callable[[Token], None]] = {
+            TokenKind.STRETCH: self._stretch,
+            TokenKind.TEXT: self._text,
+            TokenKind.START: self._start,
+            TokenKind.END: self._end,
+            TokenKind.COMMENT: self._comment,
+            TokenKind.RAW: lambda _token: None,
+        }
+
+    def take(self, token: Token) -> None:
+        self._act[token.kind](token)
+
+    def _stretch(self, token: Token) -> None:
+        """Boring tags and text: looked into only where an anchor is open or a URL may stand in the text."""
+        if self._anchor is None and MAY_HOLD_URL.search(self._source, token.start, token.end) is None:
+            return
+        for inner in scan(self._source, token.start, token.end, stretches=False):
+            if inner.kind is TokenKind.TEXT:
+                self._text(inner)
+
+    def _text(self, token: Token) -> None:
+        if self._anchor is not None:
+            self._anchor.texts.append((token.start, token.end))
+        elif not self._closed and MAY_HOLD_URL.search(self._source, token.start, token.end):
+            self._found.texts.append(Text(token.start, token.end))
+
+    def _end(self, token: Token) -> None:
+        if token.name == "a":
+            self._anchor = None
+        elif token.name in self._closed:
+            del self._closed[self._closed.index(token.name) :]
+
+    def _comment(self, token: Token) -> None:
+        """A downlevel-hidden conditional comment: its content is HTML for Outlook."""
+        opening = _CONDITIONAL.match(self._source, token.start, token.end)
+        if opening is None:
+            return
+        closing = _CONDITIONAL_END.search(self._source, opening.end(), token.end)
+        end = closing.start() if closing else token.end
+        find_places(self._source, opening.end(), end, self._found)
+
+    def _start(self, token: Token) -> None:
+        name = token.name
+        if name == "base" and token.space == HTML:
+            self._base(token)
+        elif name == "meta" and token.space == HTML:
+            self._refresh(token)
+        navigable = TABLE.get((token.space, name))
+        if name == "a" and token.space == HTML:
+            self._anchor = Anchor()
+        elif name in (SVG, MATH) or (name in _NO_LINKS_INSIDE and token.space == HTML):
+            self._closed.append(name)
+        if token.space == MATH:
+            navigable = _ANY_MATH
+        elif ":" in name:
+            navigable = _VML
+        if navigable is not None:
+            self._attributes(token, navigable)
+
+    def _attributes(self, token: Token, navigable: Mapping[str, Kind]) -> None:
+        source = self._source
+        found = attributes(source, token)
+        if token.name in ("animate", "set") and not _moves_a_link(source, found):
+            return
+        places = []
+        for name, kind in navigable.items():
+            attribute = found.get(name)
+            if attribute is not None:
+                value = attribute_value(source[attribute.start : attribute.end])
+                places.append(Place(kind, attribute, value, self._anchor, element=token.name))
+        self._found.places += sorted(places, key=lambda place: place.attribute.start)
+        if token.name == "iframe" and "srcdoc" in found:
+            self._found.frames.append(found["srcdoc"])
+
+    def _base(self, token: Token) -> None:
+        if self._found.base is None:
+            href = attributes(self._source, token).get("href")
+            if href is not None:
+                self._found.base = attribute_value(self._source[href.start : href.end])
+
+    def _refresh(self, token: Token) -> None:
+        found = attributes(self._source, token)
+        equiv, content = found.get("http-equiv"), found.get("content")
+        if equiv is None or content is None:
+            return
+        if attribute_value(self._source[equiv.start : equiv.end]).lower() != "refresh":
+            return
+        value = attribute_value(self._source[content.start : content.end])
+        part = refresh_url(value)
+        if part is not None:
+            self._found.places.append(Place(Kind.REFRESH, content, value[part[0] : part[1]], part=part, element="meta"))
+
+
+_REFRESH = re.compile(
+    r"[\t\n\f\r ]*+(?:[0-9]++[0-9.]*+|\.[0-9.]*+)(?:[\t\n\f\r ]*+[;,]|(?=[\t\n\f\r ]))[\t\n\f\r ]*+(.*)\Z", re.DOTALL
+)
+_REFRESH_URL = re.compile(r"[uU][rR][lL][\t\n\f\r ]*+=[\t\n\f\r ]*+")
+
+
+def refresh_url(content: str) -> tuple[int, int] | None:
+    """Where the URL stands in the content of a refresh (WHATWG, "shared declarative refresh steps"); None for none."""
+    found = _REFRESH.match(content)
+    if found is None or not found.group(1):
+        return None
+    start = found.start(1)
+    spelt = _REFRESH_URL.match(content, start)
+    if spelt is not None:
+        start = spelt.end()
+    quote = content[start : start + 1]
+    if quote in ("'", '"') and quote:
+        end = content.find(quote, start + 1)
+        return start + 1, len(content) if end < 0 else end
+    return start, len(content)
+
+
+def _moves_a_link(source: str, found: Mapping[str, Attribute]) -> bool:
+    """SMIL: only an animation of ``href`` changes where a link leads."""
+    name = found.get("attributename")
+    return name is not None and "href" in attribute_value(source[name.start : name.end]).lower()
+
+
+def anchor_text(source: str, anchor: Anchor) -> str:
+    """The visible text, decoded."""
+    return "".join(text_value(source[start:end], start)[0] for start, end in anchor.texts)

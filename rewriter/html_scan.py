@@ -1,0 +1,234 @@
+"""The tokeniser: tags, comments and text of an HTML source with their exact places. Pure; knows no link.
+
+It follows the WHATWG tokeniser (HTML, 13.2.5) and as much of the tree construction as decides how the next bytes are read:
+raw text elements, foreign content with its integration points and breakout tags, script escapes, CDATA. Every pattern is
+possessive and anchored, and an unclosed construct ends the scan, so that no input makes it look at a byte twice for long.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+from rewriter.html_foreign import HTML, OpenElements
+
+_WS = r"\t\n\f\r "
+_NAME = rf"(?:=[^{_WS}/>=]*+|[^{_WS}/>=]++)"
+_VALUE = rf'"[^"]*+"|\'[^\']*+\'|(?=>)|[^{_WS}>"\'][^{_WS}>]*+'
+_ATTRIBUTES = rf"(?:[{_WS}/]++|{_NAME}(?:[{_WS}]*+=[{_WS}]*+(?:{_VALUE})|(?![{_WS}]*+=)))*+"
+_TAG = re.compile(rf"<(/?)([a-zA-Z][^{_WS}/>]*+)({_ATTRIBUTES})>")
+_ATTRIBUTE = re.compile(
+    rf"[{_WS}/]*+({_NAME})(?:[{_WS}]*+(=)[{_WS}]*+(?:\"([^\"]*+)\"|'([^']*+)'|([^{_WS}>\"'][^{_WS}>]*+))?+)?+"
+)
+_COMMENT_END = re.compile(r"--!?>")
+_RAW_END = {
+    name: re.compile(rf"</{name}(?=[{_WS}/>])", re.IGNORECASE)
+    for name in ("title", "textarea", "style", "xmp", "iframe", "noembed", "noframes")
+}
+_SCRIPT = re.compile(rf"<!--|-->|<(/?)script(?=[{_WS}/>])", re.IGNORECASE)
+_LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
+
+RAW_TEXT = frozenset({*_RAW_END, "script", "plaintext"})
+
+INTERESTING = (
+    "a", "applet", "area", "base", "button", "embed", "form", "frame", "iframe", "image", "img", "input", "isindex", "math",
+    "meta", "noembed", "noframes", "object", "option", "plaintext", "portal", "script", "select", "style", "svg", "textarea",
+    "title", "xmp",
+)  # fmt: skip
+"""Elements that hold links or change how what follows is read. All other tags are stepped over in one match."""
+
+_BORING = re.compile(
+    rf"(?:[^<]++|<(?!/?(?:{'|'.join(INTERESTING)})[{_WS}/>]|[a-zA-Z]+:)/?[a-zA-Z][^{_WS}/>]*+{_ATTRIBUTES}>)*+",
+    re.IGNORECASE,
+)
+
+
+class Kind(IntEnum):
+    TEXT = 0
+    START = 1
+    END = 2
+    COMMENT = 3  # bogus comments, doctypes and processing instructions too
+    RAW = 4  # content of a raw text or RCDATA element
+    STRETCH = 5  # boring tags and text, stepped over in one match
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """source[start:end]. `name` in lower case; `space`: the namespace of a tag; inner: where the attributes stand."""
+
+    kind: Kind
+    start: int
+    end: int
+    name: str = ""
+    space: str = HTML
+    inner: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """`name` in lower case. source[start:end] is the raw value without quotes; `quote` is ``"``, ``'`` or empty.
+
+    Without a value `start` and `end` are where one would be written, and `assigned` says whether ``=`` stands there.
+    """
+
+    name: str
+    start: int
+    end: int
+    quote: str
+    assigned: bool
+
+
+def attributes(source: str, token: Token) -> dict[str, Attribute]:
+    """The attributes of a start tag, the first of duplicates."""
+    found: dict[str, Attribute] = {}
+    place, end = token.inner
+    while place < end:
+        match = _ATTRIBUTE.match(source, place, end)
+        if match is None:
+            break
+        name = match.group(1).translate(_LOWER).replace("\0", "\ufffd")
+        place = match.end()
+        if name in found:
+            continue
+        for group, quote in ((3, '"'), (4, "'"), (5, "")):
+            if match.group(group) is not None:
+                found[name] = Attribute(name, match.start(group), match.end(group), quote, True)
+                break
+        else:
+            at = match.end(2) if match.group(2) else match.end(1)
+            found[name] = Attribute(name, at, at, "", match.group(2) is not None)
+    return found
+
+
+def is_self_closing(source: str, token: Token) -> bool:
+    """Whether ``/`` stands before ``>`` and is no part of an unquoted value."""
+    place, end = token.inner
+    if source[end - 1 : end] != "/" or end == place:
+        return False
+    while (match := _ATTRIBUTE.match(source, place, end)) is not None:
+        place = match.end()
+    return place < end
+
+
+def scan(source: str, start: int = 0, end: int | None = None, *, stretches: bool = True) -> Iterator[Token]:
+    """The tokens of source[start:end], ascending; with `stretches`, boring ones together."""
+    return _Scanner(source, len(source) if end is None else end).tokens(start, stretches)
+
+
+class _Scanner:
+    def __init__(self, source: str, end: int) -> None:
+        self._source = source
+        self._end = end
+        self._open = OpenElements()
+
+    def tokens(self, place: int, stretches: bool) -> Iterator[Token]:
+        source, end = self._source, self._end
+        while place < end:
+            if stretches and not self._open:
+                stretch = _BORING.match(source, place, end)
+                if stretch is not None and stretch.end() > place:
+                    yield Token(Kind.STRETCH, place, stretch.end())
+                    place = stretch.end()
+                    if place >= end:
+                        return
+            bracket = source.find("<", place, end)
+            if bracket < 0:
+                yield Token(Kind.TEXT, place, end)
+                return
+            token = self._markup(bracket)
+            if token is None:  # an unclosed tag: browsers drop it and everything behind it
+                if bracket > place:
+                    yield Token(Kind.TEXT, place, bracket)
+                return
+            if token.kind is Kind.TEXT:
+                yield Token(Kind.TEXT, place, token.end)
+                place = token.end
+                continue
+            if bracket > place:
+                yield Token(Kind.TEXT, place, bracket)
+            yield token
+            place = token.end
+            if token.kind is Kind.START and token.space == HTML and token.name in RAW_TEXT:
+                raw = self._raw(token.name, place)
+                if raw > place:
+                    yield Token(Kind.RAW, place, raw, token.name)
+                place = raw
+
+    def _markup(self, place: int) -> Token | None:
+        """The token at ``<``; a TEXT token where it is only a character; None where it never ends."""
+        source, end = self._source, self._end
+        after = source[place + 1 : place + 2] if place + 1 < end else ""
+        if after == "!":
+            return self._declaration(place)
+        if after == "?" or (after == "/" and place + 2 < end and not _is_letter(source[place + 2])):
+            if source.startswith("</>", place):
+                return Token(Kind.COMMENT, place, place + 3)
+            return Token(Kind.COMMENT, place, self._behind(">", place))
+        if not _is_letter(after) and not (after == "/" and place + 2 < end):
+            return Token(Kind.TEXT, place, place + 1)
+        match = _TAG.match(source, place, end)
+        if match is None:
+            return None
+        name = match.group(2).translate(_LOWER).replace("\0", "\ufffd")
+        if match.group(1):
+            self._open.close(name)
+            return Token(Kind.END, place, match.end(), name, HTML, match.span(3))
+        token = Token(Kind.START, place, match.end(), name, HTML, match.span(3))
+        if not self._open and name not in ("svg", "math"):
+            return token
+        space = self._open.start(
+            name, lambda: attributes(source, token), source, lambda: is_self_closing(source, token)
+        )
+        return Token(Kind.START, place, match.end(), name, space, match.span(3))
+
+    def _declaration(self, place: int) -> Token:
+        source = self._source
+        if source.startswith("<!--", place):
+            if source.startswith(">", place + 4):
+                return Token(Kind.COMMENT, place, place + 5)
+            if source.startswith("->", place + 4):
+                return Token(Kind.COMMENT, place, place + 6)
+            match = _COMMENT_END.search(source, place + 4, self._end)
+            return Token(Kind.COMMENT, place, match.end() if match else self._end)
+        if source.startswith("<![CDATA[", place) and self._open.in_foreign_content:
+            return Token(Kind.COMMENT, place, self._behind("]]>", place))
+        return Token(Kind.COMMENT, place, self._behind(">", place))
+
+    def _behind(self, mark: str, place: int) -> int:
+        found = self._source.find(mark, place, self._end)
+        return self._end if found < 0 else found + len(mark)
+
+    def _raw(self, name: str, place: int) -> int:
+        """Where the content of a raw text element ends."""
+        if name == "plaintext":
+            return self._end
+        if name == "script":
+            return self._script(place)
+        match = _RAW_END[name].search(self._source, place, self._end)
+        return match.start() if match else self._end
+
+    def _script(self, place: int) -> int:
+        """Script data with its escaped and double escaped states (WHATWG, 13.2.5.15 to 13.2.5.31)."""
+        escaped = double = False
+        while (match := _SCRIPT.search(self._source, place, self._end)) is not None:
+            text = match.group()
+            place = match.end()
+            if text == "<!--":
+                if not escaped:
+                    escaped = True
+                    place -= 2  # its dashes may already begin the end: <!-->
+            elif text == "-->":
+                escaped = double = False
+            elif match.group(1):
+                if not double:
+                    return match.start()
+                double = False
+            elif escaped:
+                double = True
+        return self._end
+
+
+def _is_letter(character: str) -> bool:
+    return character.isascii() and character.isalpha()

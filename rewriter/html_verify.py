@@ -1,0 +1,126 @@
+"""Proof of the output: another parser looks for navigable foreign http(s) targets. Pure; shares no code with the scan.
+
+The first judge is lexbor (WHATWG-conformant, in C). Where it finds something, html5lib, thorough and slow, is asked too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+
+from bs4 import BeautifulSoup, Tag
+from selectolax.lexbor import LexborHTMLParser
+
+from toc.errors import BadUrl
+from toc.url import serialise
+
+ATTRIBUTES = ("href", "xlink:href", "action", "formaction", "src", "data", "codebase")
+_ELEMENTS = (
+    "a", "area", "form", "button", "input", "iframe", "frame", "embed", "object", "applet", "portal",
+)  # fmt: skip
+_SOURCES = frozenset({"iframe", "frame", "embed", "portal"})
+_SELECTOR = ", ".join([*_ELEMENTS, "math *", "meta[http-equiv]", "set", "animate"])
+_CONDITIONAL = re.compile(r"<!--\[if[^\]>]*+\]>(.*?)(?:<!\[endif\]-->|-->)", re.IGNORECASE | re.DOTALL)
+_REFRESH = re.compile(r"\s*[\d.]*\s*[;,]?\s*(?:url\s*=\s*)?['\"]?(.*?)['\"]?\s*\Z", re.IGNORECASE | re.DOTALL)
+
+Values = Iterable[tuple[str, str, str]]
+"""(element, attribute, value)"""
+
+
+def foreign_left(html: str, allowed: Callable[[str], bool], values: Callable[[str], Values]) -> list[str]:
+    """Navigable http(s) values in `html` whose serialisation is not `allowed`, as spelt, without repetition."""
+    found: dict[str, None] = {}
+    base: str | None = None
+    rows = list(values(html))
+    for element, _, value in rows:
+        if element == "base" and base is None:
+            base = _absolute(value, None)
+    checked: dict[str, bool] = {}
+    for element, attribute, value in rows:
+        if element == "base" or value in found:
+            continue
+        if value not in checked:
+            checked[value] = _is_fine(element, attribute, value, base, allowed)
+        if not checked[value]:
+            found[value] = None
+    return list(found)
+
+
+def _is_fine(element: str, attribute: str, value: str, base: str | None, allowed: Callable[[str], bool]) -> bool:
+    if attribute == "content":
+        match = _REFRESH.match(value)
+        value = match.group(1) if match else value
+        if not value:
+            return True
+    href = _absolute(value, base)
+    return href is None or not href.startswith(("http:", "https:")) or allowed(href)
+
+
+def _absolute(value: str, base: str | None) -> str | None:
+    try:
+        return serialise(value, base)
+    except BadUrl:
+        return None
+
+
+def by_lexbor(html: str) -> Iterator[tuple[str, str, str]]:
+    """What lexbor sees, inside conditional comments too."""
+    yield from _lexbor_document(html)
+    if "<!--[if" in html or "<!--[IF" in html:
+        for comment in _CONDITIONAL.finditer(html):
+            if not comment.group(1).startswith("<!-->"):
+                yield from _lexbor_document(comment.group(1))
+
+
+def _lexbor_document(html: str) -> Iterator[tuple[str, str, str]]:
+    tree = LexborHTMLParser(html)
+    base = tree.css_first("base[href]")
+    if base is not None:
+        yield "base", "href", base.attributes.get("href") or ""
+    for node in tree.css(_SELECTOR):
+        name = node.tag or ""
+        found = node.attributes
+        yield from _navigable(name, {key: value or "" for key, value in found.items()})
+
+
+def by_html5lib(html: str) -> Iterator[tuple[str, str, str]]:
+    """What BeautifulSoup over html5lib sees."""
+    soup = BeautifulSoup(html, "html5lib")
+    base = soup.find("base", href=True)
+    if isinstance(base, Tag):
+        yield "base", "href", str(base["href"])
+    for node in soup.find_all(True):
+        if isinstance(node, Tag):
+            yield from _navigable(node.name, {key: str(value) for key, value in node.attrs.items()})
+
+
+def _navigable(name: str, found: dict[str, str]) -> Iterator[tuple[str, str, str]]:
+    """The table once more, written apart from that of the scan: a fault in one is seen by the other."""
+    local = name.rpartition(":")[2]
+    if local in ("a", "area"):
+        wanted: tuple[str, ...] = ("href", "xlink:href")
+    elif local == "form":
+        wanted = ("action",)
+    elif local in ("button", "input"):
+        wanted = ("formaction",)
+    elif local in _SOURCES:
+        wanted = ("src",)
+    elif local == "object":
+        wanted = ("data",)
+    elif local == "applet":
+        wanted = ("codebase",)
+    elif local == "meta":
+        wanted = ("content",) if found.get("http-equiv", "").lower() == "refresh" else ()
+    elif local in ("set", "animate"):
+        wanted = (
+            ("to", "from", "by", "values")
+            if "href" in found.get("attributename", "").lower() + found.get("attributeName", "").lower()
+            else ()
+        )
+    elif local in ("link", "base", "image", "use", "img", "script"):
+        wanted = ()
+    else:
+        wanted = ("href", "xlink:href") if name.startswith(("v:", "m")) or ":" in name else ()
+    for attribute in wanted:
+        if attribute in found:
+            yield name, attribute, found[attribute]
