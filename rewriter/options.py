@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 
@@ -32,6 +33,7 @@ class Options:
     keep_pgp:        a rule names this sender: PGP-signed parts stay as they are
     keep_patches:    a rule names this sender: patch and PEM text stays as it is
     trust_roots:     DER certificates to which an S/MIME signature must verify to be kept
+    now:             when certificates must be valid; None: no signature verifies
     max_message:     bytes of a message
     max_parts:       MIME parts of a message
     max_depth:       nesting of parts
@@ -42,6 +44,7 @@ class Options:
     keep_pgp: bool = False
     keep_patches: bool = False
     trust_roots: tuple[bytes, ...] = ()
+    now: datetime | None = None
     max_message: int = 100_000_000
     max_parts: int = 1000
     max_depth: int = 50
