@@ -16,12 +16,21 @@ MIN_CONTRAST = 4.5
 """WCAG 2.2, 1.4.3: white text on the colour of the page's head must be readable."""
 
 DEFAULT_COLOUR = "#20344a"
+_MAIL_ADDRESS = re.compile(r"[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+\Z")
 _LOGOS = {b"\x89PNG\r\n\x1a\n": (b"image/png", "logo.png")}
 
 
 @dataclass(frozen=True, slots=True)
 class Branding:
-    """name: of the organisation; contact: whom recipients ask; texts: a line under the page's text, by language."""
+    """What the operator gives.
+
+    name:      of the organisation
+    contact:   whom recipients ask: an address, a number, a URL, or words
+    colour:    ``#rrggbb``
+    logo:      content type and bytes; logo_name: its name below ``static/``
+    texts:     a line under the page's text, by language
+    templates: folder with the operator's own ``page.html``
+    """
 
     name: str = ""
     contact: str = ""
@@ -30,6 +39,13 @@ class Branding:
     logo_name: str = ""
     texts: Mapping[str, str] = field(default_factory=dict)
     templates: Path | None = None
+
+    @property
+    def contact_url(self) -> str:
+        """What a click on the contact opens; empty where it is neither a mail address nor an https URL."""
+        if self.contact.startswith("https://") and " " not in self.contact:
+            return self.contact
+        return f"mailto:{self.contact}" if _MAIL_ADDRESS.match(self.contact) else ""
 
 
 def load_branding(config: Config) -> Branding:

@@ -21,9 +21,22 @@ LANGUAGES: dict[str, str] = {
 
 DEFAULT = "en"
 RIGHT_TO_LEFT = frozenset({"ar"})
-_TRADITIONAL = ("hant", "tw", "hk", "mo")
+MAX_HEADER = 500
+"""Characters of the header that are looked at: browsers send less than 100."""
+
 _BY_LOWER = {code.lower(): code for code in LANGUAGES}
+_CHINESE = {
+    "hans": "zh-Hans",
+    "hant": "zh-Hant",
+    "tw": "zh-Hant",
+    "hk": "zh-Hant",
+    "mo": "zh-Hant",
+}
+"""First subtag that decides; by RFC 5646 the script stands before the region. Any other Chinese is simplified."""
+
+_CHINESE_LANGUAGES = {"zh": "zh-Hans", "cmn": "zh-Hans", "wuu": "zh-Hans", "yue": "zh-Hant", "nan": "zh-Hant"}
 _CHOSEN = re.compile(r"(?:^|&)lang=([A-Za-z-]{2,10})(?:&|$)")
+_QUALITY = re.compile(r"\s*q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*\Z", re.IGNORECASE)
 
 
 def chosen_language(query: str) -> str | None:
@@ -32,13 +45,17 @@ def chosen_language(query: str) -> str | None:
     return _BY_LOWER.get(found.group(1).lower()) if found else None
 
 
-@lru_cache(maxsize=1024)
 def negotiate(accept: str) -> str:
     """One of `LANGUAGES` for an Accept-Language header; English where none fits."""
+    return _negotiate(accept[:MAX_HEADER])
+
+
+@lru_cache(maxsize=1024)
+def _negotiate(accept: str) -> str:
     wanted: list[tuple[float, int, str]] = []
-    for place, item in enumerate(accept[:500].split(",")):
+    for place, item in enumerate(accept.split(",")):
         tag, _, parameters = item.partition(";")
-        language = _ours(tag.strip().lower())
+        language = _ours(tag.strip().lower().replace("_", "-"))
         quality = _quality(parameters)
         if language and quality > 0:
             wanted.append((-quality, place, language))
@@ -46,14 +63,16 @@ def negotiate(accept: str) -> str:
 
 
 def _ours(tag: str) -> str | None:
-    if tag in _BY_LOWER:
-        return _BY_LOWER[tag]
+    """RFC 4647 section 3.4 (lookup), with Chinese told apart by script or region."""
     primary, *rest = tag.split("-")
-    if primary == "zh":
-        return "zh-Hant" if any(part in _TRADITIONAL for part in rest) else "zh-Hans"
+    if primary in _CHINESE_LANGUAGES:
+        return next((_CHINESE[part] for part in rest if part in _CHINESE), _CHINESE_LANGUAGES[primary])
     return primary if primary in LANGUAGES else None
 
 
 def _quality(parameters: str) -> float:
-    found = re.fullmatch(r"\s*q\s*=\s*([01](?:\.\d{0,3})?)\s*", parameters)
-    return float(found.group(1)) if found else (0.0 if "q" in parameters else 1.0)
+    """1 where there is no weight; 0, so that the tag is passed over, where the weight is no weight."""
+    if not parameters.strip():
+        return 1.0
+    found = _QUALITY.match(parameters)
+    return float(found.group(1)) if found else 0.0
