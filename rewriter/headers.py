@@ -18,7 +18,7 @@ from rewriter.transfer import decode_base64
 MAX_HEADER = 1_000_000
 """Bytes of header that are looked at."""
 
-_END = re.compile(rb"(?:\A|(?<=\n)|(?<=\r))(?:\r\n|\n|\r)")
+_END = re.compile(rb"(?:(?<=\n)|(?<=\r)(?!\n))(?:\r\n|\n|\r)")
 _FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:((?:[^\r\n]|\r\n[ \t]|\n[ \t]|\r[ \t](?!\n))*+)(?:\r\n|\n|\r|\Z)")
 _WORD = re.compile(r"=\?([^?*\s]+)(?:\*[^?\s]*)?\?([bBqQ])\?([^?]*)\?=")
 _BETWEEN_WORDS = re.compile(r"(\?=)[ \t\r\n]+(=\?)")
