@@ -126,15 +126,15 @@ LABELS: Mapping[str, str] = {
     "other": mark("It may also have been meant as"),
     "why": mark("Why you see this page"),
     "known": mark("What is known about it"),
-    "silent": mark("No answer came from"),
+    "silent": mark("No answer came from:"),
     "close": mark("If in doubt, close this page. Nothing was opened."),
     "report": mark("Report this link"),
     "proceed": mark("Open {host} anyway"),
     "open": mark("Go to {host}"),
     "preview": mark("See more about this link without opening it"),
     "again": mark("Open this link; it is checked again"),
-    "ask": mark("Questions? Ask"),
-    "reference": mark("Reference"),
+    "ask": mark("Questions? Ask:"),
+    "reference": mark("Reference:"),
     "recorded": mark(
         "What is recorded: the time, this link, your network address and what you choose here. Only your security staff "
         "can see it."
