@@ -17,6 +17,12 @@ MIN_CONTRAST = 4.5
 
 DEFAULT_COLOUR = "#20344a"
 _MAIL_ADDRESS = re.compile(r"[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+\Z")
+_UNSAFE_SVG = re.compile(
+    rb"<script|<foreignobject|<!entity|<!doctype[^>]*\[|\son\w+\s*=|javascript:|href\s*=\s*[\"']?\s*(?:https?:)?//",
+    re.IGNORECASE,
+)
+"""What an SVG may do when it is opened by itself, under our address."""
+
 _LOGOS = {b"\x89PNG\r\n\x1a\n": (b"image/png", "logo.png")}
 
 
@@ -76,9 +82,9 @@ def _logo(path: Path) -> tuple[tuple[bytes, bytes], str]:
     for start, (kind, name) in _LOGOS.items():
         if raw.startswith(start):
             return (kind, raw), name
-    if b"<svg" in raw[:2000] and not re.search(rb"<script|\son\w+\s*=|javascript:", raw, re.IGNORECASE):
+    if b"<svg" in raw[:2000] and not _UNSAFE_SVG.search(raw):
         return (b"image/svg+xml", raw), "logo.svg"
-    raise ConfigError(f"[pages] logo {path} is neither a PNG nor an SVG without scripts")
+    raise ConfigError(f"[pages] logo {path} is neither a PNG nor an SVG without scripts, entities and foreign parts")
 
 
 def _colour(text: str) -> str:
