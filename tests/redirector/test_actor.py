@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,15 @@ def test_networks_of_scanners(address: str, listed: bool) -> None:
 def test_any_request_gets_an_answer(method: str, headers: dict, client: str, burst: bool) -> None:
     actor = classify(method, headers, client, [ipaddress.ip_network("10.0.0.0/8")], burst=burst)
     assert actor.reason
+
+
+def test_the_documentation_names_every_row_in_order() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "pages.md").read_text("utf-8")
+    documented = re.findall(r"^\| `(\w+)` \| (person|automated|uncertain) \|", text, re.MULTILINE)
+    rows = [(reason, kind.code) for kind, reason, _ in TABLE]
+    assert documented == [
+        ("scanner_network", "automated"),
+        *rows,
+        ("unknown_agent", "uncertain"),
+        ("burst", "uncertain"),
+    ]

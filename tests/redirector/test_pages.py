@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import html
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -244,16 +245,16 @@ def test_no_field_breaks_out(kind: Page, field: str) -> None:
 
 def test_headers_of_every_page() -> None:
     for kind in Page:
-        fields = dict(RENDERER.headers(kind))
-        policy = fields[b"content-security-policy"].decode().split("; ")
+        sent = dict(RENDERER.headers(kind))
+        policy = sent[b"content-security-policy"].decode().split("; ")
         assert {"default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "style-src 'self'"} <= set(policy)
         forms = "'self' https: http:" if KINDS[kind].proceed else "'self'" if KINDS[kind].report else "'none'"
         assert f"form-action {forms}" in policy
-        assert fields[b"cache-control"] == b"no-store"
-        assert fields[b"referrer-policy"] == b"no-referrer"
-        assert fields[b"x-content-type-options"] == b"nosniff"
-        assert fields[b"x-robots-tag"] == b"noindex"
-        assert fields[b"content-type"] == b"text/html; charset=utf-8"
+        assert sent[b"cache-control"] == b"no-store"
+        assert sent[b"referrer-policy"] == b"no-referrer"
+        assert sent[b"x-content-type-options"] == b"nosniff"
+        assert sent[b"x-robots-tag"] == b"noindex"
+        assert sent[b"content-type"] == b"text/html; charset=utf-8"
 
 
 def test_statuses() -> None:
@@ -283,3 +284,11 @@ def test_everything_that_a_page_loads_is_served() -> None:
 
 def test_the_stylesheet_loads_nothing() -> None:
     assert not re.search(rb"url\(|@import|https?:", RENDERER.static_files()["page.css"][1])
+
+
+def test_the_documentation_names_every_page_and_name_of_templates() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    rows = re.findall(r"^\| `(\w+)` \| (\d+)", (docs / "pages.md").read_text("utf-8"), re.MULTILINE)
+    assert dict(rows) == {kind.value: str(STATUS[kind]) for kind in Page}
+    text = (docs / "branding.md").read_text("utf-8")
+    assert [field.name for field in fields(Story) if f"`{field.name}`" not in text] == []
