@@ -16,44 +16,60 @@ from toc.errors import BadUrl
 from toc.link import Kind, Protect
 from toc.url import serialise
 
-BodyKind = Literal["html", "text", "calendar", "opaque"]
+BodyKind = Literal["html", "text", "calendar", "opaque", "pieces", "smime"]
 
-_HTML = frozenset({"text/html", "application/xhtml+xml", "text/x-amp-html", "text/xhtml", "application/html"})
-_CALENDAR = frozenset({"text/calendar", "text/x-vcalendar", "application/ics"})
-_OPAQUE = frozenset(
-    {
-        "application/ms-tnef", "application/vnd.ms-tnef", "application/rtf", "text/rtf", "application/x-rtf", "image/svg+xml",
-        "application/xml", "text/xml",
-    }
-)  # fmt: skip
-_NOT_TEXT = frozenset({"text/x-vcard", "text/vcard", "text/directory", "text/css", "text/csv", "text/javascript"})
-_SHOWN_AS_TEXT = frozenset({"message/delivery-status", "message/disposition-notification", "message/rfc822-headers"})
+_KINDS: dict[str, BodyKind] = {
+    "text/html": "html",
+    "text/x-amp-html": "html",
+    "text/xhtml": "html",
+    "application/html": "html",
+    "application/xhtml+xml": "html",
+    "text/calendar": "calendar",
+    "text/x-vcalendar": "calendar",
+    "application/ics": "calendar",
+    "application/ms-tnef": "opaque",
+    "application/vnd.ms-tnef": "opaque",
+    "application/rtf": "opaque",
+    "application/x-rtf": "opaque",
+    "text/rtf": "opaque",
+    "text/richtext": "text",
+    "image/svg+xml": "opaque",
+    "application/xml": "opaque",
+    "text/xml": "opaque",
+    "message/delivery-status": "text",
+    "message/disposition-notification": "text",
+    "message/feedback-report": "text",
+    "message/rfc822-headers": "text",
+    "message/partial": "pieces",
+    "application/pkcs7-mime": "smime",
+    "application/x-pkcs7-mime": "smime",
+}
+"""How each kind is read. ``pieces``: only together with other mails, so never to be read to the end."""
+
+_DATA = frozenset({"text/x-vcard", "text/vcard", "text/directory", "text/css", "text/csv", "text/javascript"})
+"""Texts that clients don't show where they are attached."""
+
+_ONE_BODY = frozenset({"multipart/alternative", "multipart/related"})
+"""Their parts are shown whatever their disposition says."""
+
+_HTML_FILES = (".htm", ".html", ".xhtml", ".shtml", ".svg")
 MAX_LISTED = 1000
 _URL = re.compile(rb"https?://[!-;=?-Z\[\]_a-z~]{3,2000}", re.IGNORECASE)
 
 
 def body_kind(part: Part) -> BodyKind | None:
     """How a leaf is read; None for what holds no link that a mail client would make clickable."""
-    kind = part.type.kind
-    attached = part.disposition == "attachment"
-    if kind in _HTML:
-        return "opaque" if attached and part.inside else "html"
-    if kind in _CALENDAR:
-        return "calendar"
-    if kind in _OPAQUE or _is_html_file(part):
+    kind = _KINDS.get(part.type.kind)
+    attached = part.disposition == "attachment" and part.parent not in ("", *_ONE_BODY)
+    if kind == "html":
+        return "opaque" if attached and (part.file_name or part.number > 1) else "html"
+    if kind is not None:
+        return kind
+    if part.file_name.endswith(_HTML_FILES):
         return "opaque"
-    if kind.startswith("text/") or kind in (
-        "message/delivery-status",
-        "message/disposition-notification",
-        "message/rfc822-headers",
-    ):
-        return None if kind in _NOT_TEXT and attached else "text"
-    return None
-
-
-def _is_html_file(part: Part) -> bool:
-    name = part.type.parameters.get("name", "").lower()
-    return name.endswith((".htm", ".html", ".xhtml", ".shtml", ".svg"))
+    if part.type.kind in _DATA and attached:
+        return None
+    return "text" if part.type.kind.startswith(("text/", "multipart/")) else None
 
 
 def rewrite_text_of(kind: BodyKind, text: Text, part: Part, protect: Protect, options: Options) -> BodyResult:
@@ -78,7 +94,6 @@ def list_urls(content: bytes, path: str) -> list[Row]:
         except BadUrl:
             url = spelt
         if url not in found and len(found) < MAX_LISTED:
-            found[url] = Row(
-                path, Kind.ATTACHMENT, url, Outcome.NOT_COVERABLE, "not_coverable", "" if spelt == url else spelt
-            )
+            text = "" if spelt == url else spelt
+            found[url] = Row(path, Kind.ATTACHMENT, url, Outcome.NOT_COVERABLE, "not_coverable", text)
     return list(found.values())

@@ -1,20 +1,24 @@
 """From bytes to text and back to byte offsets: which charset a body is really in. Pure; knows no link.
 
 BOM, then the label by the WHATWG table, then a `meta`, then UTF-8 if it decodes, then detection, then windows-1252. Python's
-own codec names are never asked: 70 of them (cp037, utf-7, rot13, …) would read what no client reads.
+own codec names are never asked: 70 of them (cp037, rot13, …) would read what no client reads.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import webencodings
 from charset_normalizer import from_bytes
 
+from rewriter import iso2022
 from rewriter.edit import Edit
+from rewriter.readings import Doubt, View
 
 SAMPLE = 65_536
 """Bytes that detection looks at: it takes 0.2 s for 1 MB with one bad byte."""
@@ -22,7 +26,7 @@ SAMPLE = 65_536
 CODECS: dict[str, tuple[str, ...]] = {
     "shift_jis": ("cp932", "shift_jis_2004"),
     "euc-jp": ("euc_jp", "euc_jis_2004"),
-    "iso-2022-jp": ("iso2022_jp_ext", "iso2022_jp_2004", "iso2022_jp_3"),
+    "iso-2022-jp": ("iso-2022-jp",),
     "gbk": ("gb18030",),
     "gb18030": ("gb18030",),
     "big5": ("big5hkscs", "cp950"),
@@ -35,24 +39,33 @@ CODECS: dict[str, tuple[str, ...]] = {
 EXTRA_LABELS = {
     "iso-2022-jp-1": "iso-2022-jp", "iso-2022-jp-2": "iso-2022-jp", "iso-2022-jp-3": "iso-2022-jp", "cp50220": "iso-2022-jp",
     "iso-2022-jp-ms": "iso-2022-jp", "eucjp-win": "euc-jp", "cp51932": "euc-jp", "eucjp-ms": "euc-jp", "cp932": "shift_jis",
-    "sjis-win": "shift_jis", "cp936": "gbk", "cp949": "euc-kr", "cp950": "big5", "big5hkscs": "big5", "hz-gb-2312": "gbk",
+    "sjis-win": "shift_jis", "cp936": "gbk", "cp949": "euc-kr", "cp950": "big5", "big5hkscs": "big5",
     "ansi_x3.110-1983": "windows-1252", "cp-850": "windows-1252", "utf8mb4": "utf-8",
 }  # fmt: skip
 """Labels of real mail that the table of the Encoding standard lacks."""
 
-_STATEFUL = frozenset({"iso2022_jp_ext", "iso2022_jp_2004", "iso2022_jp_3"})
+ISO_2022_JP = "iso-2022-jp"
+_UTF7 = frozenset({"utf-7", "utf7", "unicode-1-1-utf-7", "unicode-2-0-utf-7", "csunicode11utf7", "x-unicode-2-0-utf-7"})
 _MULTI_BYTE = frozenset(
     {"utf-8", "shift_jis", "euc-jp", "iso-2022-jp", "gbk", "gb18030", "big5", "euc-kr", "utf-16le", "utf-16be"}
 )
+_BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _META = re.compile(rb"""<meta[^>]{0,500}?charset\s*=\s*["']?\s*([A-Za-z0-9_:.\-]+)""", re.IGNORECASE)
 _META_BYTES = 4096
 _HIGH = re.compile(rb"[\x80-\xff]")
 _ESCAPE = re.compile(rb"\x1b[$(]")
+_UTF7_RUN = re.compile(rb"\+[A-Za-z0-9+/]+-?")
+_LINK_BYTES = re.compile(rb"https?:[/\\]|www\.", re.IGNORECASE)
+_LINK_TEXT = re.compile(r"https?:[/\\]|www\.", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A decoded body. `codec`: Python's name; `skip`: bytes of a BOM before `text`; `notes`: ``label_lie`` and others."""
+    """A decoded body.
+
+    codec: Python's name, or `ISO_2022_JP`     skip:  bytes of a BOM before `text`
+    notes: ``label_lie`` and others            exact: `text` in this codec is `content` again
+    """
 
     text: str
     codec: str
@@ -60,10 +73,13 @@ class Text:
     skip: int = 0
     notes: tuple[str, ...] = ()
     exact: bool = True
+    stretches: tuple[iso2022.Stretch, ...] = ()
 
     @property
     def query_encoding(self) -> str:
         """The codec in which a browser encodes queries: UTF-16 counts as UTF-8 (WHATWG, "get an output encoding")."""
+        if self.codec == ISO_2022_JP:
+            return "iso2022_jp_ext"
         return "utf-8" if self.codec.startswith("utf") else self.codec
 
 
@@ -76,18 +92,33 @@ def lookup(label: str) -> str | None:
     return None if found is None or found.name == "replacement" else str(found.name)
 
 
-def decode(content: bytes, label: str, *, html: bool = False) -> Text:
+def decode(content: bytes, label: str, *, html: bool = False, view: View | None = None) -> Text:
     """Read `content` as a client would. Never raises."""
-    for bom, codec in (
-        (codecs.BOM_UTF8, "utf-8"),
-        (codecs.BOM_UTF16_LE, "utf-16-le"),
-        (codecs.BOM_UTF16_BE, "utf-16-be"),
-    ):
+    found = _decode(content, label, html)
+    if view is None:
+        return found
+    if label.strip("\"' ").lower() in _UTF7 and b"+" in content and view.doubt(Doubt.UTF7):
+        return Text(content.decode("utf-7", "replace"), "utf-7", content, exact=False)
+    if _hides_links(found) and view.doubt(Doubt.CHARSET):
+        return Text(content.decode("latin-1"), "latin-1", content)
+    return found
+
+
+def _hides_links(found: Text) -> bool:
+    """Whether the bytes, read as ASCII, hold more beginnings of links than the text does."""
+    if found.text.isascii() and len(found.text) == len(found.content):
+        return False
+    in_bytes = len(_LINK_BYTES.findall(found.content))
+    return in_bytes > 0 and in_bytes > len(_LINK_TEXT.findall(found.text))
+
+
+def _decode(content: bytes, label: str, html: bool) -> Text:
+    for bom, codec in _BOMS:
         if content.startswith(bom):
             return _lenient(content, codec, len(bom))
-    if content.isascii() and not _ESCAPE.search(content) and not _is_wide(label):
-        return Text(content.decode("ascii"), "utf-8", content)
     name = lookup(label)
+    if content.isascii() and not _ESCAPE.search(content) and not (name or "").startswith("utf-16"):
+        return Text(content.decode("ascii"), "utf-8", content)
     notes: tuple[str, ...] = ()
     if name is not None and name not in _MULTI_BYTE and _is_utf8(content):
         return Text(content.decode("utf-8"), "utf-8", content, notes=("label_lie",))
@@ -99,40 +130,35 @@ def decode(content: bytes, label: str, *, html: bool = False) -> Text:
     return _unlabelled(content, html, notes, name)
 
 
-def _is_wide(label: str) -> bool:
-    return (lookup(label) or "").startswith("utf-16")
-
-
 def _unlabelled(content: bytes, html: bool, notes: tuple[str, ...], name: str | None) -> Text:
     if html and (meta := _META.search(content, 0, _META_BYTES)) is not None:
         declared = lookup(meta.group(1).decode("ascii", "replace"))
         found = _strict(content, declared) if declared and not declared.startswith("utf-16") else None
         if found is not None:
-            return Text(found.text, found.codec, content, found.skip, notes)
+            return Text(found.text, found.codec, content, 0, notes, stretches=found.stretches)
     if _is_utf8(content):
         return Text(content.decode("utf-8"), "utf-8", content, notes=notes)
-    if _ESCAPE.search(content) and (found := _strict(content, "iso-2022-jp")) is not None:
+    if _ESCAPE.search(content) and (found := _strict(content, ISO_2022_JP)) is not None:
         return found
     if name is not None and name in _MULTI_BYTE:
         return _lenient(content, _codecs(name)[0], 0, notes)
     detected = _detected(content)
     if detected is not None:
-        return Text(content.decode(detected), detected, content, notes=(*notes, "detected"))
+        return Text(detected.text, detected.codec, content, 0, (*notes, "detected"), stretches=detected.stretches)
     return _lenient(content, "cp1252", 0, notes)
 
 
-def _detected(content: bytes) -> str | None:
+def _detected(content: bytes) -> Text | None:
     """charset-normalizer's best guess that really decodes and that is a charset of the web."""
     place = _HIGH.search(content)
     start = max(0, (place.start() if place else 0) - 1000)
     best = from_bytes(content[start : start + SAMPLE]).best()
     name = lookup(best.encoding.replace("_", "-")) if best is not None else None
-    found = _strict(content, name) if name else None
-    return found.codec if found else None
+    return _strict(content, name) if name else None
 
 
 def _is_utf8(content: bytes) -> bool:
-    if _HIGH.search(content) is None:
+    if content.isascii():
         return False
     try:
         content.decode("utf-8")
@@ -150,44 +176,49 @@ def _codecs(name: str) -> tuple[str, ...]:
 
 
 def _strict(content: bytes, name: str) -> Text | None:
+    if name == ISO_2022_JP:
+        found = _iso2022(content, ())
+        return None if "\ufffd" in found.text else found
     for codec in _codecs(name):
         try:
             text = content.decode(codec)
         except (UnicodeDecodeError, LookupError):
             continue
-        return Text(text, codec, content, exact=codec not in _STATEFUL)
+        return Text(text, codec, content)
     return None
 
 
 def _lenient(content: bytes, codec: str, skip: int, notes: tuple[str, ...] = ()) -> Text:
     """With U+FFFD for what does not decode."""
+    if codec == ISO_2022_JP:
+        return _iso2022(content, (*notes, "undecodable"))
     body = content[skip:]
     try:
-        return Text(body.decode(codec), codec, content, skip, notes, exact=codec not in _STATEFUL)
+        return Text(body.decode(codec), codec, content, skip, notes)
     except UnicodeDecodeError:
         return Text(body.decode(codec, "replace"), codec, content, skip, (*notes, "undecodable"), exact=False)
+
+
+def _iso2022(content: bytes, notes: tuple[str, ...]) -> Text:
+    parts = tuple(iso2022.stretches(content))
+    return Text("".join(part.text for part in parts), ISO_2022_JP, content, 0, notes, stretches=parts)
 
 
 def byte_edits(text: Text, edits: Sequence[Edit[str]]) -> list[Edit[bytes]]:
     """Edits of the bytes for edits of the text. Not a byte outside of them is touched, whatever the label said."""
     if not edits:
         return []
+    if text.codec == ISO_2022_JP:
+        return iso2022.edits_of(text.content, text.stretches, edits)
+    if text.codec == "utf-7":
+        return _utf7_edits(text, edits)
     new_codec = text.codec if text.codec.startswith("utf-16") else "ascii"
-    if text.exact and text.text.isascii() and not new_codec.startswith("utf-16"):
+    if text.exact and text.text.isascii() and new_codec == "ascii":
         return [Edit(e.start + text.skip, e.end + text.skip, e.new.encode("ascii")) for e in edits]
     if text.exact and text.text.encode(text.codec, "replace") == text.content[text.skip :]:
         return _by_encoding(text, edits, new_codec)
-    starts, ends = _byte_map(text)
-    found = []
-    for edit in edits:
-        start = starts[edit.start] if edit.start < len(starts) else len(text.content)
-        if edit.end == edit.start:
-            # An insertion stands behind the character before it, or before the one behind it: never inside an escape.
-            at = start if edit.new.startswith("<a ") else (ends[edit.end - 1] if edit.end else start)
-            found.append(Edit(at, at, edit.new.encode(new_codec)))
-        else:
-            found.append(Edit(start, ends[edit.end - 1], edit.new.encode(new_codec)))
-    return found
+    places = _Places(text)
+    return [Edit(*places.span(edit), edit.new.encode(new_codec)) for edit in edits]
 
 
 def _by_encoding(text: Text, edits: Sequence[Edit[str]], new_codec: str) -> list[Edit[bytes]]:
@@ -203,20 +234,98 @@ def _by_encoding(text: Text, edits: Sequence[Edit[str]], new_codec: str) -> list
     return found
 
 
-def _byte_map(text: Text) -> tuple[list[int], list[int]]:
-    """For each character, where its bytes begin and end; found by feeding an incremental decoder byte by byte."""
-    decoder = codecs.getincrementaldecoder(text.codec)("replace")
-    starts: list[int] = []
-    ends: list[int] = []
-    begin = text.skip
-    for place in range(text.skip, len(text.content)):
-        produced = decoder.decode(text.content[place : place + 1])
-        for character in produced:
-            starts.append(place if character.isascii() else begin)
-            ends.append(place + 1)
+class _Places:
+    """Byte offsets of characters, for bytes that the codec would not give back: cp932 has two spellings of some.
+
+    A line at a time, as no multi-byte charset of mail has LF as a second byte; the whole text at once in UTF-16, and
+    where the lines by themselves would read differently. Asked in ascending order.
+    """
+
+    def __init__(self, text: Text) -> None:
+        self._text = text
+        self._lines = iter(self._cut())
+        self._chars = 0  # characters before the current line
+        self._map: list[int] = []
+        self._next()
+
+    def span(self, edit: Edit[str]) -> tuple[int, int]:
+        """(start, end) in bytes."""
+        return self._of(edit.start), self._of(edit.end)
+
+    def _of(self, offset: int) -> int:
+        while offset - self._chars >= len(self._map) - 1 and self._next():
+            pass
+        return self._map[min(offset - self._chars, len(self._map) - 1)]
+
+    def _next(self) -> bool:
+        """Go on to the next line; its map holds the start of each character, and the end of the last one."""
+        line = next(self._lines, None)
+        if line is None:
+            return False
+        self._chars += max(len(self._map) - 1, 0)
+        self._map = _starts(self._text.content, *line, self._text.codec)
+        return True
+
+    def _cut(self) -> Iterator[tuple[int, int]]:
+        content, codec, skip = self._text.content, self._text.codec, self._text.skip
+        ends = [] if codec.startswith("utf-16") else [found.end() for found in re.finditer(rb"\n", content)]
+        cuts = [skip, *(end for end in ends if end > skip)]
+        lines = [*zip(cuts, [*cuts[1:], len(content)], strict=True)]
+        if "".join(content[start:end].decode(codec, "replace") for start, end in lines) != self._text.text:
+            lines = [(skip, len(content))]
+        yield from lines
+
+
+def _starts(content: bytes, start: int, end: int, codec: str) -> list[int]:
+    """Where each character of content[start:end] begins, and the end, by feeding a decoder byte by byte."""
+    decoder = codecs.getincrementaldecoder(codec)("replace")
+    places: list[int] = []
+    begin = start
+    for place in range(start, end):
+        produced = decoder.decode(content[place : place + 1])
+        for number, _ in enumerate(produced):
+            places.append(begin if number == 0 else place)
         if produced:
             begin = place + 1
-    for _ in decoder.decode(b"", True):
-        starts.append(begin)
-        ends.append(len(text.content))
-    return starts, ends
+    places += [begin] * len(decoder.decode(b"", True))
+    return [*places, end]
+
+
+def _utf7_edits(text: Text, edits: Sequence[Edit[str]]) -> list[Edit[bytes]]:
+    """Whole base64 runs that an edit touches are written anew; what else stood in them stays in UTF-7."""
+    pieces = _utf7_pieces(text.content)
+    if "".join(piece for _, _, piece in pieces) != text.text:
+        raise ValueError("UTF-7 that decodes differently in pieces")
+    chars = [0, *accumulate(len(piece) for _, _, piece in pieces)]
+    found: list[Edit[bytes]] = []
+    behind = place = 0  # characters before the last edit's end, and up to which all is written
+    for edit in edits:
+        first = bisect_right(chars, edit.start, 0, len(pieces)) - 1
+        last = max(first, bisect_left(chars, edit.end, 0, len(pieces)) - 1)
+        start, done = pieces[first][0], b""
+        if found and edit.start < place:  # in the run of the edit before: one edit for both
+            before = found.pop()
+            start, done = before.start, before.new[: len(before.new) - len(text.text[behind:place].encode("utf-7"))]
+        else:
+            behind = chars[first]
+        done += text.text[behind : edit.start].encode("utf-7") + edit.new.encode("utf-7")
+        behind, place = edit.end, chars[last + 1]
+        found.append(Edit(start, pieces[last][1], done + text.text[behind:place].encode("utf-7")))
+    return found
+
+
+def _utf7_pieces(content: bytes) -> list[tuple[int, int, str]]:
+    """(start, end, text) of each base64 run, and of each byte outside of them."""
+    found: list[tuple[int, int, str]] = []
+    place = 0
+    for run in [*_UTF7_RUN.finditer(content), None]:
+        end = run.start() if run else len(content)
+        text = content[place:end].decode("utf-7", "replace")
+        if len(text) == end - place:
+            found += [(place + at, place + at + 1, character) for at, character in enumerate(text)]
+        elif end > place:
+            found.append((place, end, text))
+        if run:
+            found.append((run.start(), run.end(), run.group().decode("utf-7", "replace")))
+            place = run.end()
+    return found

@@ -18,7 +18,8 @@ from rewriter.transfer import decode_base64
 MAX_HEADER = 1_000_000
 """Bytes of header that are looked at."""
 
-_END = re.compile(rb"(?:(?<=\n)|(?<=\r)(?!\n))(?:\r\n|\n|\r)")
+_END = re.compile(rb"(?:\n|\r(?!\n))(\r\n|\n|\r)")
+_NEWLINE = re.compile(rb"\r\n|\n|\r")
 _FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:((?:[^\r\n]|\r\n[ \t]|\n[ \t]|\r[ \t](?!\n))*+)(?:\r\n|\n|\r|\Z)")
 _WORD = re.compile(r"=\?([^?*\s]+)(?:\*[^?\s]*)?\?([bBqQ])\?([^?]*)\?=")
 _BETWEEN_WORDS = re.compile(r"(\?=)[ \t\r\n]+(=\?)")
@@ -56,8 +57,8 @@ def body_start(raw: bytes, start: int = 0, end: int | None = None) -> tuple[int,
         return start, start + 2
     if raw[start : start + 1] in (b"\n", b"\r"):
         return start, start + 1
-    found = _END.search(raw, start + 1, end)
-    return (found.start(), found.end()) if found else (end, end)
+    found = _END.search(raw, start, end)
+    return (found.start(1), found.end()) if found else (end, end)
 
 
 def fields(raw: bytes, start: int = 0, end: int | None = None) -> list[Field]:
@@ -68,7 +69,7 @@ def fields(raw: bytes, start: int = 0, end: int | None = None) -> list[Field]:
     while place < end:
         match = _FIELD.match(raw, place, end)
         if match is None:
-            newline = re.compile(rb"\r\n|\n|\r").search(raw, place, end)
+            newline = _NEWLINE.search(raw, place, end)
             place = newline.end() if newline else end
             continue
         found.append(Field(match.group(1).decode("ascii").lower(), match.group(2), place, match.end()))
@@ -106,7 +107,8 @@ def add_field(raw: bytes, name: str, value: bytes) -> bytes:
 
 
 def line_ending(raw: bytes) -> bytes:
-    found = re.search(rb"\r\n|\n|\r", raw[:100_000])
+    """The first line ending of a message, CRLF where there is none."""
+    found = _NEWLINE.search(raw, 0, 100_000)
     return found.group() if found else b"\r\n"
 
 

@@ -1,9 +1,13 @@
-"""The inverse edits of a rewriting, in the form that travels in a Toc-Restore field. Pure.
+"""What a Toc-Restore field holds: how to get from a rewritten mail to its original. Pure.
 
-    deflate( SHA-256 of the rewritten body, SHA-256 of the original body, header field to put back, edits of the body )
+Most of it follows from the links themselves: `given` is what putting their targets back would change. Only where that
+is not the original is it written down: targets are serialised, and a mail may have spelt ``HTTP://Example.com``.
 
-Offsets count from the start of the body, as fields are added on top of a mail on its way. An edit: gap u32, length of the new
-text u32, length of the old one u32, the old bytes.
+    deflate( SHA-256 of the rewritten body, SHA-256 of the original body, header field to put back, changes of the body )
+
+Offsets count from the start of the body, as fields are added on top of a mail on its way. All numbers are big-endian u32. A
+change: gap, length of what stands there; then 0, length and bytes of the old; or 1, count, and for the edits of the
+decoded body gap, length of what stands there, length and bytes of the old each.
 """
 
 from __future__ import annotations
@@ -11,57 +15,160 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rewriter.edit import Edit, apply, invert
 from rewriter.headers import body_start, fields
+from rewriter.transfer import Change, decode, encode
 
-_EDIT = struct.Struct(">III")
+RESTORE_FIELD = "Toc-Restore"
+OUR_FIELDS = frozenset({"toc-restore", "toc-result"})
 MAX_INFLATED = 400_000_000
 _ENCODING = "content-transfer-encoding"
+_HASHES = 64
+_CODES = {"base64": 1, "uuencode": 2}
+_NAMES = {code: name for name, code in _CODES.items()}
 
 
-def record(original: bytes, rewritten: bytes, edits: Sequence[Edit[bytes]]) -> bytes:
-    """What `restore` needs to give the original body back, and its Content-Transfer-Encoding field if that changed."""
+def record(original: bytes, rewritten: bytes, made: Sequence[Change], given: Sequence[Change]) -> bytes:
+    """`made`: the changes of `original`, ascending; `given`: those that its links alone would make in `rewritten`."""
     _, start = body_start(original)
     _, new_start = body_start(rewritten)
-    body = [edit for edit in invert(original, sorted(edits, key=lambda e: (e.start, e.end))) if edit.start >= new_start]
-    header = original[:start] if start != new_start or original[:start] != rewritten[:start] else b""
-    old = _encoding_field(header)
+    wanted = [change for change in _inverted(original, rewritten, made) if change.edit.start >= new_start]
+    rest = _difference(wanted, [change for change in given if change.edit.start >= new_start], rewritten)
+    old = _encoding_field(original[:start])
     pieces = [hashlib.sha256(rewritten[new_start:]).digest(), hashlib.sha256(original[start:]).digest()]
-    pieces += [struct.pack(">?H", bool(header), len(old)), old]
+    pieces += [struct.pack(">?I", original[:start] != rewritten[:new_start], len(old)), old]
     place = new_start
-    for edit in body:
-        pieces.append(_EDIT.pack(edit.start - place, edit.end - edit.start, len(edit.new)) + edit.new)
-        place = edit.end
+    for change in rest:
+        pieces.append(_packed(change, place))
+        place = change.edit.end
     return zlib.compress(b"".join(pieces), 9)
 
 
-def restore(raw: bytes, sealed: bytes) -> bytes | None:
-    """The original for an untouched rewritten message; None where its body is another by now. `raw`: without our fields."""
-    inflater = zlib.decompressobj()
-    data = inflater.decompress(sealed, MAX_INFLATED)
+def restore(raw: bytes, packed: bytes, given: Callable[[], list[Change]]) -> bytes | None:
+    """The original for an untouched rewritten message; None where its body is another by now.
+
+    raw: without our fields. Raises ValueError, zlib.error or struct.error where `packed` has another form.
+    """
+    data = zlib.decompressobj().decompress(packed, MAX_INFLATED)
     head_end, start = body_start(raw)
-    rewritten_hash, original_hash = data[:32], data[32:64]
-    if hashlib.sha256(raw[start:]).digest() != rewritten_hash:
+    if hashlib.sha256(raw[start:]).digest() != data[:32]:
         return None
-    changed, length = struct.unpack_from(">?H", data, 64)
-    old = data[67 : 67 + length]
-    body = apply(raw[start:], _edits(data, 67 + length))
-    if hashlib.sha256(body).digest() != original_hash:
+    changed, length = struct.unpack_from(">?I", data, _HASHES)
+    place = _HASHES + 5
+    old = data[place : place + length]
+    recorded = _unpacked(data, place + length, start)
+    edits = _combined(recorded, [change for change in given() if change.edit.start >= start], raw)
+    body = apply(raw, edits)[start:]
+    if hashlib.sha256(body).digest() != data[32:_HASHES]:
         return None
     return (_with_field(raw[:start], head_end, old) if changed else raw[:start]) + body
 
 
-def _edits(data: bytes, place: int) -> list[Edit[bytes]]:
+def _inverted(original: bytes, rewritten: bytes, made: Sequence[Change]) -> list[Change]:
     found = []
+    for change, back in zip(made, invert(original, [change.edit for change in made]), strict=True):
+        inner: tuple[Edit[bytes], ...] = ()
+        if change.inner:
+            content = decode(back.new, change.encoding).content
+            if encode(content, change.encoding, rewritten[back.start : back.end]) == back.new:
+                inner = tuple(invert(content, change.inner))
+        found.append(Change(back, change.encoding if inner else "", inner))
+    return found
+
+
+def _difference(wanted: Sequence[Change], given: Sequence[Change], source: bytes) -> list[Change]:
+    """What must be written down, so that together with `given` it makes `wanted`."""
+    by_place = {(change.edit.start, change.edit.end): change for change in given}
+    found = []
+    for change in wanted:
+        other = by_place.get((change.edit.start, change.edit.end))
+        if other is not None and other.edit.new == change.edit.new:
+            continue
+        if other is not None and change.inner and other.inner:
+            content = decode(source[change.edit.start : change.edit.end], change.encoding).content
+            found.append(Change(change.edit, change.encoding, tuple(_edits_apart(change.inner, other.inner, content))))
+        else:
+            found.append(change)
+    kept = _apart([change.edit for change in given], [change.edit for change in wanted])
+    found += [Change(Edit(edit.start, edit.end, source[edit.start : edit.end])) for edit in kept]
+    return sorted(found, key=lambda change: (change.edit.start, change.edit.end))
+
+
+def _edits_apart(wanted: Sequence[Edit[bytes]], given: Sequence[Edit[bytes]], source: bytes) -> list[Edit[bytes]]:
+    known = set(given)
+    found = [edit for edit in wanted if edit not in known]
+    found += [Edit(edit.start, edit.end, source[edit.start : edit.end]) for edit in _apart(given, wanted)]
+    return sorted(found, key=lambda edit: (edit.start, edit.end))
+
+
+def _combined(recorded: Sequence[Change], given: Sequence[Change], source: bytes) -> list[Edit[bytes]]:
+    """What is recorded counts; what the links give, where nothing else is recorded."""
+    by_place = {(change.edit.start, change.edit.end): change for change in given}
+    edits = _apart([change.edit for change in given], [change.edit for change in recorded])
+    for change in recorded:
+        if not change.inner:
+            edits.append(change.edit)
+            continue
+        start, end = change.edit.start, change.edit.end
+        other = by_place.get((start, end))
+        inner = [*change.inner, *(_apart(other.inner, change.inner) if other else ())]
+        raw = source[start:end]
+        content = apply(decode(raw, change.encoding).content, sorted(inner, key=lambda edit: (edit.start, edit.end)))
+        edits.append(Edit(start, end, encode(content, change.encoding, raw)))
+    return sorted(edits, key=lambda edit: (edit.start, edit.end))
+
+
+def _apart(edits: Sequence[Edit[bytes]], others: Sequence[Edit[bytes]]) -> list[Edit[bytes]]:
+    """Those `edits` that touch none of `others`; both ascending."""
+    found = []
+    place = 0
+    for edit in edits:
+        while place < len(others) and others[place].end < edit.start:
+            place += 1
+        if not any(_touch(edit, other) for other in others[place : place + 4]):
+            found.append(edit)
+    return found
+
+
+def _touch(one: Edit[bytes], other: Edit[bytes]) -> bool:
+    same = (one.start, one.end) == (other.start, other.end)
+    return same or (one.start < other.end and other.start < one.end)
+
+
+def _packed(change: Change, place: int) -> bytes:
+    edit = change.edit
+    head = struct.pack(">II", edit.start - place, edit.end - edit.start)
+    if not change.inner:
+        return head + struct.pack(">II", 0, len(edit.new)) + edit.new
+    pieces = [head, struct.pack(">II", _CODES[change.encoding], len(change.inner))]
     at = 0
+    for inner in change.inner:
+        pieces.append(struct.pack(">III", inner.start - at, inner.end - inner.start, len(inner.new)) + inner.new)
+        at = inner.end
+    return b"".join(pieces)
+
+
+def _unpacked(data: bytes, place: int, at: int) -> list[Change]:
+    found = []
     while place < len(data):
-        gap, new, old = _EDIT.unpack_from(data, place)
-        place += _EDIT.size
-        found.append(Edit(at + gap, at + gap + new, data[place : place + old]))
-        at += gap + new
-        place += old
+        gap, length, code, count = struct.unpack_from(">IIII", data, place)
+        place += 16
+        start, at = at + gap, at + gap + length
+        if not code:
+            found.append(Change(Edit(start, at, data[place : place + count])))
+            place += count
+            continue
+        inner: list[Edit[bytes]] = []
+        inside = 0
+        for _ in range(count):
+            gap, length, old = struct.unpack_from(">III", data, place)
+            place += 12
+            inner.append(Edit(inside + gap, inside + gap + length, data[place : place + old]))
+            inside += gap + length
+            place += old
+        found.append(Change(Edit(start, at, b""), _NAMES.get(code, "base64"), tuple(inner)))
     return found
 
 

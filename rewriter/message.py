@@ -1,40 +1,43 @@
-"""A message in, a message and its receipt out. Pure; knows how the rewriters of the bodies and the layers around them fit.
+"""A message in, a message and its receipt out. Pure; knows under which readings a message must be safe, and what it then says.
 
-    raw ─▶ parts ─▶ transfer ─▶ charset ─▶ HTML, text or calendar ─▶ edits ─▶ charset ─▶ transfer ─▶ edits of raw ─▶ one splice
+    raw ─▶ for each reading: parts (`rewriter.walk`) ─▶ changes ─▶ one splice ─▶ Toc-Restore where links alone don't lead back
 
-Never an exception, never silently raw: what cannot be read to the end is unscannable, and treated as the operator chose.
+Clients differ about broken mail. Each reading that one could take is rewritten in turn, on top of the readings before; a
+message that does not come to rest that way is unscannable. Ordinary mail has one reading, and is read once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from rewriter import charset, mime, transfer
-from rewriter.bodies import body_kind, list_urls, rewrite_text_of
 from rewriter.edit import Edit, apply
-from rewriter.headers import add_field, line_ending, remove_fields
-from rewriter.inverse import record
-from rewriter.mime import Group, Part
-from rewriter.neutral import broken
+from rewriter.headers import add_field, body_start, remove_fields
+from rewriter.inverse import OUR_FIELDS, RESTORE_FIELD, record
 from rewriter.options import OnUnscannable, Options
+from rewriter.readings import Reading, View, next_reading
 from rewriter.receipt import Outcome, Row
-from rewriter.signed import is_encrypted_leaf, signature_kind, text_exemption, verifies
-from toc.link import Keep, Kind, Link, Protect
+from rewriter.transfer import Change
+from rewriter.unlink import unlinked
+from rewriter.walk import UNSCANNABLE, Ask, Job, walk
+from toc.link import Fate, Keep, Link, Protect
 
-RESTORE_FIELD = "Toc-Restore"
-OUR_FIELDS = frozenset({"toc-restore", "toc-result"})
-MAX_NESTED = 20
-"""Encoded messages inside encoded messages that are opened."""
+MAX_RESTORE = 60_000
+"""Characters of a Toc-Restore field. Postfix takes 102,400 for a whole header (header_size_limit), others 64 KiB."""
 
-UNSCANNABLE = "unscannable"
 _NOT_LIVE = frozenset({"own_link", "scheme", "scheme_unknown", "relative", "not_a_url", "namespace"})
 """Reasons of kept URLs that leave no live foreign link."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """complete: False if a part could not be read to the end. disposition: what the operator wants then, if not `neutralise`."""
+    """What became of a message or of a bare body.
+
+    notes:       things worth telling that are no URL, codes of docs/reasons.md
+    complete:    False if a part could not be read to the end
+    changed:     whether `message` differs from what came
+    disposition: what the operator wants done with an incomplete one, where that is not ``neutralise`` or ``pass``
+    """
 
     message: bytes
     rows: tuple[Row, ...] = ()
@@ -62,46 +65,35 @@ class Rewritten:
     def unprotected(self) -> int:
         """Live foreign links that a reader could follow without us."""
         return sum(
-            row.outcome is Outcome.NOT_COVERABLE or (row.outcome is Outcome.KEPT and row.reason not in _NOT_LIVE)
+            row.reason != UNSCANNABLE
+            and (row.outcome is Outcome.NOT_COVERABLE or (row.outcome is Outcome.KEPT and row.reason not in _NOT_LIVE))
             for row in self.rows
         )
-
-
-@dataclass(slots=True)
-class _Job:
-    """One message on its way."""
-
-    raw: bytes
-    protect: Protect
-    options: Options
-    edits: list[Edit[bytes]] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    complete: bool = True
-    kept: list[tuple[int, int, str]] = field(default_factory=list)
-
-    def keep_reason(self, part: Part) -> str | None:
-        return next((reason for start, end, reason in self.kept if start <= part.start and part.end <= end), None)
 
 
 def rewrite_message(
     raw: bytes, protect: Protect, options: Options, seal_restore: Callable[[bytes], str] | None = None
 ) -> Rewritten:
-    """Rewrite a whole message (RFC 5322).
+    """Rewrite a whole message (RFC 5322). Never raises, whatever the bytes.
 
-    seal_restore: seals the inverse edits for a Toc-Restore field; None: none is added
+    seal_restore: seals what a Toc-Restore field holds (`rewriter.inverse`); None: no field is added
     """
     clean = remove_fields(raw, OUR_FIELDS)
-    job = _walk(clean, protect, options)
-    message = apply(clean, job.edits)
-    if job.edits and seal_restore is not None:
-        inverse = record(clean, message, job.edits)
-        message = add_field(message, RESTORE_FIELD, seal_restore(inverse).encode("ascii"))
+    job = _rewritten(clean, Ask(protect, options), None)
+    message = apply(clean, [change.edit for change in job.changes])
+    if job.changes and seal_restore is not None:
+        message = _restorable(clean, message, job, seal_restore)
     return _result(job, raw, message)
 
 
-def _result(job: _Job, raw: bytes, message: bytes) -> Rewritten:
-    choice = job.options.on_unscannable
+def rewrite_body(body: bytes, content_type: str, protect: Protect, options: Options) -> Rewritten:
+    """Rewrite one bare body with the value of its Content-Type field; its bytes are not transfer-encoded."""
+    job = _rewritten(body, Ask(protect, options), content_type)
+    return _result(job, body, apply(body, [change.edit for change in job.changes]))
+
+
+def _result(job: Job, raw: bytes, message: bytes) -> Rewritten:
+    choice = job.ask.options.on_unscannable
     asks = not job.complete and choice in (OnUnscannable.HOLD, OnUnscannable.TEMPFAIL)
     return Rewritten(
         message=message,
@@ -113,147 +105,98 @@ def _result(job: _Job, raw: bytes, message: bytes) -> Rewritten:
     )
 
 
-def rewrite_body(body: bytes, content_type: str, protect: Protect, options: Options) -> Rewritten:
-    """Rewrite one bare body with the value of its Content-Type field; its bytes are not transfer-encoded."""
-    part = Part("1", mime.content_type(content_type), "7bit", "", 0, len(body), (0, 0), ())
-    job = _Job(body, protect, options)
-    _part(job, part)
-    return _result(job, body, apply(body, job.edits))
+def _restorable(clean: bytes, message: bytes, job: Job, seal_restore: Callable[[bytes], str]) -> bytes:
+    """`message`, with a Toc-Restore field if putting the targets back does not give `clean`."""
+    targets = {row.link: row.url for row in job.rows if row.link and row.outcome is Outcome.REWRITTEN}
+    targets |= {row.link: "" for row in job.rows if row.link and row.outcome is Outcome.KEPT}
+    given = unlinked(message, targets.get)
+    if apply(message, [change.edit for change in given]) == clean:
+        return message
+    sealed = seal_restore(record(clean, message, job.changes, given))
+    if len(sealed) > MAX_RESTORE:
+        job.notes.append("restore_omitted")
+        return message
+    return add_field(message, RESTORE_FIELD, sealed.encode("ascii"))
 
 
-def _walk(raw: bytes, protect: Protect, options: Options, path: str = "1", nested: int = 0) -> _Job:
-    job = _Job(raw, protect, options)
-    if len(raw) > options.max_message:
-        _unscannable_bytes(job, path, 0, len(raw))
+def _rewritten(raw: bytes, ask: Ask, content_type: str | None) -> Job:
+    """Every reading of `raw` rewritten; the job's changes are those of `raw`."""
+    job = walk(raw, ask, View(), content_type)
+    if not job.view.seen:
         return job
-    for item in mime.parts(raw, mime.Limits(options.max_parts, options.max_depth), path):
-        if isinstance(item, Group):
-            _group(job, item)
-        elif item.type.kind.startswith("message/") and item.encoding != "7bit" and nested < MAX_NESTED:
-            _nested(job, item, nested)
-        else:
-            _part(job, item)
+    message = apply(raw, [change.edit for change in job.changes])
+    message, more = _other_readings(message, job, content_type)
+    if more:
+        job.changes = [Change(edit) for edit in difference(raw, message)]
     return job
 
 
-def _group(job: _Job, group: Group) -> None:
-    """Whether everything below a signed or encrypted multipart is kept."""
-    kind = signature_kind(group.type)
-    if kind == "encrypted":
-        job.kept.append((group.start, group.end, "encrypted"))
-    elif kind == "pgp" and job.options.keep_pgp:
-        job.kept.append((group.start, group.end, "pgp_signed"))
-    elif kind == "smime":
-        if len(group.children) > 1 and _smime_holds(job, group):
-            job.kept.append((group.start, group.end, "signed"))
+def _other_readings(message: bytes, job: Job, content_type: str | None) -> tuple[bytes, bool]:
+    """The message after all its other readings, and whether one of them changed it. Rows and notes go to `job`."""
+    seen = set(job.view.seen)
+    done: set[Reading] = {frozenset()}
+    changed = False
+    while (chosen := next_reading(seen, done)) is not None:
+        done.add(chosen)
+        found = walk(message, _keeping_own(job), View(chosen), content_type)
+        seen |= found.view.seen
+        job.take(found)
+        if found.changes:
+            message = apply(message, [change.edit for change in found.changes])
+            changed = True
+    if changed:
+        job.notes.append("ambiguous")
+        for chosen in done:
+            if walk(message, _keeping_own(job), View(chosen), content_type).changes:
+                message = _unsettled(message, job, done, content_type)
+                break
+    return message, changed
+
+
+def _unsettled(message: bytes, job: Job, done: set[Reading], content_type: str | None) -> bytes:
+    """Readings that undo one another: nothing of the message is trusted, in any of them."""
+    for chosen in sorted(done, key=sorted):
+        found = walk(message, Ask(job.ask.protect, job.ask.options, trust=False), View(chosen), content_type)
+        job.take(found)
+        message = apply(message, [change.edit for change in found.changes])
+    return message
+
+
+def _keeping_own(job: Job) -> Ask:
+    """The same question for the next reading; what was sealed in the one before stays."""
+    made = {row.link for row in job.rows if row.link}
+    protect = job.ask.protect
+
+    def keeping(link: Link) -> Fate:
+        return Keep("own_link") if link.url in made else protect(link)
+
+    return Ask(keeping, job.ask.options)
+
+
+def difference(old: bytes, new: bytes) -> list[Edit[bytes]]:
+    """Edits from `old` to `new`: one of the header and one of the body at most, each as short as can be."""
+    _, old_start = body_start(old)
+    _, new_start = body_start(new)
+    spans: Sequence[tuple[int, bytes, bytes]] = (
+        (0, old[:old_start], new[:new_start]),
+        (old_start, old[old_start:], new[new_start:]),
+    )
+    found = []
+    for place, before, after in spans:
+        if before != after:
+            head = _common(before, after)
+            tail = _common(before[head:][::-1], after[head:][::-1])
+            found.append(Edit(place + head, place + len(before) - tail, after[head : len(after) - tail]))
+    return found
+
+
+def _common(one: bytes, other: bytes) -> int:
+    """Length of the longest common beginning, by halving."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
         else:
-            job.notes.append("signature_unverified")
-
-
-def _smime_holds(job: _Job, group: Group) -> bool:
-    options = job.options
-    if not options.trust_roots or options.now is None:
-        return False
-    first, last = group.children[0]
-    start, end = group.children[1]
-    signature = next(mime.parts(job.raw[start:end], mime.Limits(2, 2)))
-    body = job.raw[start + signature.start : start + signature.end]
-    return verifies(job.raw[first:last], body, options.trust_roots, options.now)
-
-
-def _nested(job: _Job, part: Part, nested: int) -> None:
-    """A message inside a transfer encoding: rewritten by itself, encoded anew."""
-    decoded = transfer.decode(job.raw[part.start : part.end], part.encoding)
-    inner = _walk(decoded.content, job.protect, job.options, f"{part.path}.1", nested + 1)
-    job.rows += inner.rows
-    job.notes += inner.notes
-    job.complete &= inner.complete
-    _add(job, part, decoded, inner.edits)
-
-
-def _part(job: _Job, part: Part) -> None:
-    """One leaf. A surprise in it is caught here: the part is unscannable, the message goes on."""
-    try:
-        if part.over:
-            _unscannable(job, part)
-        else:
-            _leaf(job, part)
-    except Exception:
-        _unscannable(job, part)
-
-
-def _leaf(job: _Job, part: Part) -> None:
-    kind = body_kind(part)
-    if kind is None:
-        return
-    decoded = transfer.decode(job.raw[part.start : part.end], part.encoding)
-    if kind == "opaque":
-        job.rows += list_urls(decoded.content, part.path)
-        return
-    text = charset.decode(decoded.content, part.type.parameters.get("charset", ""), html=kind == "html")
-    job.notes += text.notes
-    reason = job.keep_reason(part) or ("encrypted" if is_encrypted_leaf(part.type) else None)
-    if reason is None and kind == "text":
-        reason = text_exemption(text.text, job.options)
-    protect = _keeping(reason) if reason else job.protect
-    result = rewrite_text_of(kind, text, part, protect, job.options)
-    if reason:
-        job.rows += [row for row in result.rows if row.outcome is Outcome.KEPT]
-        return
-    if not result.sound:
-        _unscannable(job, part)
-        return
-    job.rows += result.rows
-    job.notes += result.notes
-    _add(job, part, decoded, charset.byte_edits(text, result.edits))
-
-
-def _keeping(reason: str) -> Protect:
-    def protect(_link: Link) -> Keep:
-        return Keep(reason)
-
-    return protect
-
-
-def _add(job: _Job, part: Part, decoded: transfer.Decoded, edits: Sequence[Edit[bytes]]) -> None:
-    """Take edits of the decoded part into those of the message; re-encode where a line would get too long."""
-    if not edits:
-        return
-    spliced = transfer.splice(decoded, edits)
-    if decoded.encoding == "7bit" and _gets_long_lines(decoded.raw, edits):
-        _to_quoted_printable(job, part, apply(decoded.content, edits))
-        return
-    job.edits += [Edit(part.start + edit.start, part.start + edit.end, edit.new) for edit in spliced]
-
-
-def _gets_long_lines(raw: bytes, edits: Sequence[Edit[bytes]]) -> bool:
-    return transfer.has_long_line(apply(raw, edits)) and not transfer.has_long_line(raw)
-
-
-def _to_quoted_printable(job: _Job, part: Part, content: bytes) -> None:
-    """The body in quoted-printable, and the field that says so. A bare body has no field, and keeps its long line."""
-    if part.head[1] == 0 and not part.fields:
-        job.edits.append(Edit(part.start, part.end, content))
-        return
-    ending = line_ending(job.raw)
-    new = b"Content-Transfer-Encoding: quoted-printable" + ending
-    old = next((item for item in part.fields if item.name == "content-transfer-encoding"), None)
-    at = (old.start, old.end) if old else (part.head[0], part.head[0])
-    job.edits.append(Edit(at[0], at[1], new))
-    job.edits.append(Edit(part.start, part.end, transfer.encode_qp(content, ending)))
-
-
-def _unscannable(job: _Job, part: Part) -> None:
-    job.complete = False
-    job.notes.append(UNSCANNABLE)
-    job.rows.append(Row(part.path, Kind.ATTACHMENT, "", Outcome.NOT_COVERABLE, UNSCANNABLE))
-    if job.options.on_unscannable is OnUnscannable.NEUTRALISE:
-        decoded = transfer.decode(job.raw[part.start : part.end], part.encoding)
-        edits = broken(decoded.content)
-        job.edits += [
-            Edit(part.start + edit.start, part.start + edit.end, edit.new) for edit in transfer.splice(decoded, edits)
-        ]
-
-
-def _unscannable_bytes(job: _Job, path: str, start: int, end: int) -> None:
-    _unscannable(job, Part(path, mime.ContentType("text/plain", {}), "7bit", "", start, end, (0, 0), ()))
+            high = middle - 1
+    return low

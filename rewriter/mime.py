@@ -1,39 +1,48 @@
 """The parts of a message with their exact places, as mail clients split it. Pure; knows no link and no charset.
 
-Iterative, so that ten thousand nested parts are a list and not a stack overflow. Where clients differ, every reading is
-followed: a second Content-Type field, a boundary that is missing or never closed.
+Iterative, so that ten thousand nested parts are a list and not a stack overflow; every delimiter line is looked up once, so
+that they are linear, too. Where clients differ, the view decides, and remembers that there was a choice.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass
-from urllib.parse import unquote_to_bytes
+from heapq import merge
 
-from rewriter.headers import Field, body_start, fields
-from rewriter.transfer import encoding_name
+from rewriter.content_type import ContentType, content_type
+from rewriter.headers import Field, body_start, fields, readable
+from rewriter.readings import Doubt, View
+from rewriter.transfer import encoding_name, is_exact_name
 
-_COMMENT = re.compile(r"\((?:[^()\\]|\\.)*\)")
-_PARAMETER = re.compile(r";\s*([^=;\s]+)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"?|([^;]*))")
-_TYPE = re.compile(r"\s*([^\s/;,\"]+)\s*/\s*([^\s;,\"]+)")
+MAX_OPENED = 100_000
+"""Parts that are looked at one by one; what comes behind them is one part, over the limits."""
 
+MAX_NESTING = 500
+"""Depth to which multiparts are opened at all. Outlook stops at 100, others earlier."""
 
-@dataclass(frozen=True, slots=True)
-class ContentType:
-    """`kind`: ``text/html``, lower case; parameters with lower-case names, decoded (RFC 2231)."""
+MESSAGES = frozenset({"message/rfc822", "message/global", "message/news"})
 
-    kind: str
-    parameters: Mapping[str, str]
+_NO_LF = re.compile(rb"\n(\r?\n)")
+_BARE_CR = re.compile(rb"\r(?!\n)")
+_BLANK_LINE = re.compile(rb"(?:\n|\r(?!\n))([ \t]+(?:\r\n|\n|\r))")
+_LINE = re.compile(rb"[^\r\n]{0,998}")
+_BREAK = re.compile(rb"\r\n|\n|\r|\Z")
+_MBOX = (b"From ", b">From ")
+_LONGEST_FAMILY = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One leaf: raw[start:end] is its encoded body.
+    """One leaf: raw[start:end] is its encoded body, raw[head[0]:head[1]] its header.
 
-    path:  ``1.2``                     head: (start, end) of its header
-    over:  deeper or later than the limits allow: not to be trusted, only neutralised
-    inside: kinds of the multiparts around it, outermost first, each with its own id
+    path:        ``1.2``; no longer than the limits on depth
+    disposition: ``attachment``, ``inline`` or none, lower case
+    file_name:   lower case, empty where there is none
+    over:        deeper or later than the limits allow: not to be trusted, only neutralised
+    parent:      kind of the multipart around it; `number`: its place there, from 1
     """
 
     path: str
@@ -42,10 +51,12 @@ class Part:
     disposition: str
     start: int
     end: int
-    head: tuple[int, int]
-    fields: tuple[Field, ...]
+    head: tuple[int, int] = (0, 0)
+    fields: tuple[Field, ...] = ()
+    file_name: str = ""
     over: bool = False
-    inside: tuple[tuple[str, str], ...] = ()
+    parent: str = ""
+    number: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,99 +81,191 @@ class _Open:
     path: str
     start: int
     end: int
-    depth: int
-    default: str
-    inside: tuple[tuple[str, str], ...] = ()
+    depth: int = 0
+    default: str = "text/plain"
+    parent: str = ""
+    number: int = 1
+    type: ContentType | None = None  # known from elsewhere; then there is no header
 
 
-def content_type(text: str, default: str = "text/plain") -> ContentType:
-    """Read a Content-Type as clients do: comments dropped, broken types as `default`, parameters by RFC 2231."""
-    clean = _COMMENT.sub(" ", text) if "(" in text else text
-    found = _TYPE.match(clean)
-    kind = f"{found.group(1)}/{found.group(2)}".lower() if found else default
-    parameters: dict[str, str] = {}
-    pieces: dict[str, dict[int, str]] = {}
-    for name, quoted, plain in _PARAMETER.findall(text if '"' in text else clean):
-        value = re.sub(r"\\(.)", r"\1", quoted) if quoted else plain.strip().strip("\"'")
-        base, star, number = name.lower().partition("*")
-        if not star:
-            parameters.setdefault(base, value)
-        else:
-            digits = number.rstrip("*")
-            place = int(digits[:4]) if digits.isascii() and digits.isdigit() else 0
-            pieces.setdefault(base, {})[place] = _extended(value) if name.endswith("*") else value
-    for base, parts in pieces.items():
-        parameters.setdefault(base, "".join(parts[number] for number in sorted(parts)))
-    return ContentType(kind, parameters)
+class Delimiters:
+    """The lines that begin with two hyphens, found in one go."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw = raw
+        self._places: dict[bytes, list[int]] = {}
+        for start in merge(_lines_behind(raw, b"\n--"), _lines_behind(raw, b"\r--")):
+            found = _LINE.match(raw, start + 2)
+            text = found.group().rstrip(b" \t") if found else b""
+            self._places.setdefault(text, []).append(start)
+        self._texts = sorted(self._places)
+
+    def of(self, boundary: bytes, start: int, end: int, view: View) -> list[tuple[int, bool]]:
+        """The delimiter lines of `boundary` within raw[start:end], ascending: (place, is the closing one)."""
+        found = [(place, False) for place in self._within(boundary, start, end)]
+        found += [(place, True) for place in self._within(boundary + b"--", start, end)]
+        first = bisect_left(self._texts, boundary)
+        for text in self._texts[first : first + _LONGEST_FAMILY]:
+            if not text.startswith(boundary):
+                break
+            if text not in (boundary, boundary + b"--") and (longer := self._within(text, start, end)):
+                if not view.doubt(Doubt.LONGER):
+                    break
+                found += [(place, text.startswith(boundary + b"--")) for place in longer]
+        return sorted(found)
+
+    def first(self, start: int, end: int) -> bytes:
+        """The text of the first such line within raw[start:end]; empty where there is none."""
+        place = self._raw.find(b"\n--", max(0, start - 1), end)
+        found = _LINE.match(self._raw, place + 3) if place >= 0 else None
+        return found.group().rstrip(b" \t") if found else b""
+
+    def _within(self, text: bytes, start: int, end: int) -> list[int]:
+        places = self._places.get(text, [])
+        return places[bisect_left(places, start) : bisect_left(places, end)]
 
 
-def _extended(value: str) -> str:
-    """``charset'language'percent-encoded`` (RFC 2231, 4)."""
-    text = value.split("'", 2)[-1] if value.count("'") >= 2 else value
-    return unquote_to_bytes(text).decode("utf-8", "replace")
+def _lines_behind(raw: bytes, mark: bytes) -> Iterator[int]:
+    if raw.startswith(b"--") and mark[0] == 0x0A:
+        yield 0
+    place = raw.find(mark)
+    while place >= 0:
+        yield place + 1
+        place = raw.find(mark, place + 1)
 
 
-def parts(raw: bytes, limits: Limits, path: str = "1") -> Iterator[Part | Group]:
-    """Every leaf in order, and each multipart before its parts."""
-    waiting = [_Open(path, 0, len(raw), 0, "text/plain")]
+def parts(
+    raw: bytes, limits: Limits, path: str = "1", view: View | None = None, top: ContentType | None = None
+) -> Iterator[Part | Group]:
+    """Every leaf in order, and each multipart before its parts. `top`: type of a body that has no header."""
+    view = view or View()
+    delimiters: Delimiters | None = None
+    waiting = [_Open(path, 0, len(raw), type=top)]
     count = 0
     while waiting:
         entity = waiting.pop()
-        head_end, start = body_start(raw, entity.start, entity.end)
-        found = tuple(fields(raw, entity.start, head_end))
-        kind = _kind(found, entity.default)
         count += 1
-        over = count > limits.parts or entity.depth > limits.depth
-        boundary = kind.parameters.get("boundary", "").rstrip()
-        if kind.kind.startswith("multipart/") and boundary and count < limits.parts * 20:
-            children = _split(raw, start, entity.end, boundary)
+        if count == MAX_OPENED:
+            yield Part(path, ContentType("text/plain", {}), "7bit", "", entity.start, len(raw), over=True)
+            return
+        part = _entity(raw, entity, view, over=count > limits.parts or entity.depth > limits.depth)
+        if part.type.kind.startswith("multipart/") and entity.depth < MAX_NESTING:
+            delimiters = delimiters or Delimiters(raw)
+            children = _children(raw, part, delimiters, view)
             if children:
-                yield Group(entity.path, kind, start, entity.end, tuple(children))
-                waiting += _opened(entity, kind, children)
+                yield Group(part.path, part.type, part.start, part.end, tuple(children))
+                waiting += _opened(entity, part, children, limits)
                 continue
-        if kind.kind in ("message/rfc822", "message/global", "message/news") and _encoding(found) == "7bit":
-            waiting.append(_Open(f"{entity.path}.1", start, entity.end, entity.depth + 1, "text/plain", entity.inside))
+        if part.type.kind in MESSAGES and part.encoding == "7bit" and entity.depth < MAX_NESTING:
+            inner = part.path if entity.depth > limits.depth else f"{part.path}.1"
+            waiting.append(_Open(inner, part.start, part.end, entity.depth + 1))
             continue
-        yield Part(
-            path=entity.path,
-            type=kind,
-            encoding=_encoding(found),
-            disposition=_value(found, "content-disposition").partition(";")[0].strip().lower(),
-            start=start,
-            end=entity.end,
-            head=(entity.start, head_end),
-            fields=found,
-            over=over,
-            inside=entity.inside,
-        )
+        yield part
 
 
-def _opened(entity: _Open, kind: ContentType, children: list[tuple[int, int]]) -> list[_Open]:
+def _opened(entity: _Open, part: Part, children: list[tuple[int, int]], limits: Limits) -> list[_Open]:
     """The children to be read next, the first one on top."""
-    default = "message/rfc822" if kind.kind == "multipart/digest" else "text/plain"
-    inside = (*entity.inside, (kind.kind, entity.path))
+    default = "message/rfc822" if part.type.kind == "multipart/digest" else "text/plain"
+    deep = entity.depth > limits.depth
     return [
-        _Open(f"{entity.path}.{number}", start, end, entity.depth + 1, default, inside)
+        _Open(
+            path=entity.path if deep else f"{entity.path}.{number}",
+            start=start,
+            end=end,
+            depth=entity.depth + 1,
+            default=default,
+            parent=part.type.kind,
+            number=number,
+        )
         for number, (start, end) in reversed(list(enumerate(children, 1)))
     ]
 
 
-def _split(raw: bytes, start: int, end: int, boundary: str) -> list[tuple[int, int]]:
-    """The extents between the delimiter lines (RFC 2046, 5.1.1); the line break before a delimiter belongs to it."""
-    mark = re.escape(boundary.encode("utf-8", "surrogateescape"))
-    line = re.compile(rb"(?:\A|(?<=\n)|(?<=\r))--" + mark + rb"(--)?+[ \t]*+(?:\r\n|\n|\r|\Z)")
+def _entity(raw: bytes, entity: _Open, view: View, *, over: bool) -> Part:
+    """Header and body of one entity, not yet split."""
+    if entity.type is not None:
+        return Part(entity.path, entity.type, "7bit", "", entity.start, entity.end, over=over)
+    head_end, start = _header_end(raw, entity.start, entity.end, view)
+    found = tuple(fields(raw, entity.start, head_end))
+    given = _value(found, "content-disposition", view)
+    disposition = content_type("x/x;" + given.partition(";")[2], view=view).parameters if given else {}
+    kind = content_type(_value(found, "content-type", view), entity.default, view)
+    encoding = _value(found, "content-transfer-encoding", view)
+    name = encoding_name(encoding)
+    if name != "7bit" and not is_exact_name(encoding) and view.doubt(Doubt.ENCODING):
+        name = "7bit"
+    return Part(
+        path=entity.path,
+        type=kind,
+        encoding=name,
+        disposition=given.partition(";")[0].strip().lower(),
+        start=start,
+        end=entity.end,
+        head=(entity.start, head_end),
+        fields=found,
+        file_name=(disposition.get("filename") or kind.parameters.get("name", "")).strip().lower(),
+        over=over,
+        parent=entity.parent,
+        number=entity.number,
+    )
+
+
+def _header_end(raw: bytes, start: int, end: int, view: View) -> tuple[int, int]:
+    """(end of the header, start of the body), by the line ends and the odd lines that the view believes in."""
+    head, body = body_start(raw, start, end)
+    if head == start:
+        return head, body
+    if _BARE_CR.search(raw, start, body) and view.doubt(Doubt.LINE_END):
+        found = _NO_LF.search(raw, start, end)
+        head, body = (found.start(1), found.end()) if found else (end, end)
+    if (blank := _BLANK_LINE.search(raw, start, head)) and view.doubt(Doubt.BLANK_LINE):
+        head, body = blank.start(1), blank.end()
+    odd = _odd_line(raw, start, head)
+    if odd is not None and view.doubt(Doubt.ODD_LINE):
+        head, body = odd, odd
+    return head, body
+
+
+def _odd_line(raw: bytes, start: int, end: int) -> int | None:
+    """Where in a header the first line stands that belongs to no field; not the one of an mbox on top."""
+    place = start
+    for item in fields(raw, start, end):
+        if item.start > place and not (place == start and raw.startswith(_MBOX, place)):
+            return place
+        place = item.end
+    return place if place < end and not (place == start and raw.startswith(_MBOX, place)) else None
+
+
+def _children(raw: bytes, part: Part, delimiters: Delimiters, view: View) -> list[tuple[int, int]]:
+    """The extents of a multipart's parts (RFC 2046, 5.1.1)."""
+    boundary = part.type.parameters.get("boundary", "").rstrip()
+    if "=?" in boundary and view.doubt(Doubt.ENCODED_WORD):
+        boundary = readable(boundary.encode("utf-8", "replace"))
+    lines = delimiters.of(boundary.encode("utf-8", "surrogateescape"), part.start, part.end, view) if boundary else []
+    if not lines:
+        guess = delimiters.first(part.start, part.end)
+        if not guess or not view.doubt(Doubt.BOUNDARY):
+            return []
+        lines = delimiters.of(guess, part.start, part.end, view)
+    return _extents(raw, part, lines, view)
+
+
+def _extents(raw: bytes, part: Part, lines: list[tuple[int, bool]], view: View) -> list[tuple[int, int]]:
+    """What stands between the delimiter lines; the line break before a delimiter belongs to it."""
     extents: list[tuple[int, int]] = []
     opened = -1
-    for found in line.finditer(raw, start, end):
-        if found.start() < start:
-            continue
+    for place, (start, closing) in enumerate(lines):
         if opened >= 0:
-            extents.append((opened, _without_break(raw, opened, found.start())))
-        opened = found.end()
-        if found.group(1):
-            return extents
+            extents.append((opened, _without_break(raw, opened, start)))
+        if closing:
+            opened = -1
+            if place + 1 == len(lines) or not view.doubt(Doubt.CLOSED):
+                return extents
+            continue
+        found = _BREAK.search(raw, start, part.end)
+        opened = found.end() if found else part.end
     if opened >= 0:
-        extents.append((opened, end))  # never closed: clients show the rest
+        extents.append((opened, part.end))  # never closed: clients show the rest
     return extents
 
 
@@ -172,19 +275,10 @@ def _without_break(raw: bytes, start: int, end: int) -> int:
     return end - 1 if end - 1 >= start and raw[end - 1 : end] in (b"\n", b"\r") else end
 
 
-def _kind(found: tuple[Field, ...], default: str) -> ContentType:
-    """The first Content-Type; where it is no multipart and a second one is, clients differ: the multipart is read."""
-    kinds = [
-        content_type(item.value.decode("utf-8", "replace"), default) for item in found if item.name == "content-type"
-    ]
-    if not kinds:
-        return ContentType(default, {})
-    return next((kind for kind in kinds if kind.kind.startswith("multipart/")), kinds[0])
-
-
-def _encoding(found: tuple[Field, ...]) -> str:
-    return encoding_name(_value(found, "content-transfer-encoding"))
-
-
-def _value(found: tuple[Field, ...], name: str) -> str:
-    return next((item.value.decode("utf-8", "replace") for item in found if item.name == name), "")
+def _value(found: tuple[Field, ...], name: str, view: View) -> str:
+    """The field's value, unfolded by its reader; of several different ones that which the view takes."""
+    values = [item.value for item in found if item.name == name]
+    if not values:
+        return ""
+    last = len(set(values)) > 1 and view.doubt(Doubt.FIELD)
+    return values[-1 if last else 0].decode("utf-8", "replace")

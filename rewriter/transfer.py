@@ -1,7 +1,7 @@
 """Transfer encodings (RFC 2045): decoding with a map back to the encoded bytes, and splicing edits into them. Pure.
 
 Tolerant as mail clients are: trailing blanks, comments and case in the name, blanks before a soft break, data after base64
-padding, characters outside the alphabet.
+padding, characters outside the alphabet, uuencode.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rewriter.edit import Edit, apply
+from rewriter.readings import Doubt, View
 
 MAX_QP_LINE = 76
 """RFC 2045, 6.7 (5), without the line break."""
@@ -20,10 +21,28 @@ MAX_QP_LINE = 76
 MAX_LINE = 998
 """RFC 5322, 2.1.1, without CRLF."""
 
+_NAMES = {
+    "quoted-printable": "quoted-printable",
+    "quoted_printable": "quoted-printable",
+    "quotedprintable": "quoted-printable",
+    "base64": "base64",
+    "base-64": "base64",
+    "uuencode": "uuencode",
+    "x-uuencode": "uuencode",
+    "x-uue": "uuencode",
+    "uue": "uuencode",
+}
+WHOLE = frozenset({"base64", "uuencode"})
+"""Encodings in which one edit moves everything behind it: the body is encoded anew."""
+
+_COMMENT = re.compile(r"\([^()]*\)")
 _QP = re.compile(rb"=[ \t]*+(?:\r\n|\n|\r)|=([0-9A-Fa-f]{2})|[ \t]++(?=\r?\n|\r|\Z)|=")
 _ESCAPED = re.compile(rb"=[0-9A-Fa-f]{2}")
-_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]+")
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
+_NOT_BASE64 = bytes(set(range(256)) - set(_BASE64))
 _NEWLINE = re.compile(rb"\r\n|\n|\r")
+_TAIL = re.compile(rb"[\r\n]*\Z")
+_UU_BEGIN = re.compile(rb"begin [0-7]{3,4} [^\r\n]*(?:\r\n|\n|\r)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,50 +55,72 @@ class Decoded:
     places: tuple[tuple[int, int], ...] = ((0, 0),)
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One edit of a message. Where it encodes a whole body anew, `inner` are the edits of the decoded body."""
+
+    edit: Edit[bytes]
+    encoding: str = ""
+    inner: tuple[Edit[bytes], ...] = ()
+
+
 def encoding_name(field: str) -> str:
     """The name in a Content-Transfer-Encoding field: without comments and blanks, lower case; unknown ones: ``7bit``."""
-    name = re.sub(r"\([^)]*\)", " ", field).strip().strip("\"'").lower().partition(";")[0].strip()
-    name = {"quoted_printable": "quoted-printable", "quotedprintable": "quoted-printable", "base-64": "base64"}.get(
-        name, name
-    )
-    return name if name in ("base64", "quoted-printable") else "7bit"
+    name = _COMMENT.sub(" ", field[:1000]).strip().strip("\"'").lower().partition(";")[0].strip()
+    return _NAMES.get(name) or _NAMES.get(name.partition(" ")[0], "7bit")
 
 
-def decode(raw: bytes, encoding: str) -> Decoded:
+def is_exact_name(field: str) -> bool:
+    """Whether every client reads the name in this field as `encoding_name` does."""
+    return field.strip().lower() in ("base64", "quoted-printable")
+
+
+def decode(raw: bytes, encoding: str, view: View | None = None) -> Decoded:
     """`encoding` is a name of `encoding_name`."""
     if encoding == "quoted-printable":
         return _decode_qp(raw)
     if encoding == "base64":
-        return Decoded(encoding, raw, decode_base64(raw))
+        return Decoded(encoding, raw, decode_base64(raw, view))
+    if encoding == "uuencode":
+        return Decoded(encoding, raw, _decode_uu(raw))
     return Decoded(encoding, raw, raw)
 
 
 def _decode_qp(raw: bytes) -> Decoded:
+    if b"=" not in raw:
+        return Decoded("quoted-printable", raw, raw)  # blanks at line ends: kept, as no client shows a difference
     pieces: list[bytes] = []
     places = [(0, 0)]
     length = place = 0
     for found in _QP.finditer(raw):
-        before = raw[place : found.start()]
-        pieces.append(before)
-        length += len(before)
+        start, end = found.span()
+        if start > place:
+            pieces.append(raw[place:start])
+            length += start - place
         text = found.group(1)
-        new = bytes((int(text, 16),)) if text is not None else (b"=" if found.group() == b"=" else b"")
+        if text is not None:
+            new = binascii.unhexlify(text)
+        else:
+            new = b"=" if end - start == 1 and raw[start] == 0x3D else b""
         if new:
-            places.append((length, found.start()))
+            places.append((length, start))
             pieces.append(new)
             length += 1
-        place = found.end()
+        place = end
         places.append((length, place))
     pieces.append(raw[place:])
     return Decoded("quoted-printable", raw, b"".join(pieces), tuple(places))
 
 
-def decode_base64(raw: bytes) -> bytes:
+def decode_base64(raw: bytes, view: View | None = None) -> bytes:
     """Every run up to a padding decoded by itself, as clients that do not stop at the first padding do."""
-    clean = _NOT_BASE64.sub(b"", raw)
-    if clean.endswith(b"=") or b"=" in clean:
-        return b"".join(_run(part) for part in re.split(rb"=+", clean))
-    return _run(clean)
+    clean = raw.translate(None, _NOT_BASE64)
+    data = clean.rstrip(b"=")
+    if b"=" not in data:
+        return _run(data)
+    if view is not None and view.doubt(Doubt.PADDING):
+        return _run(data.replace(b"=", b""))
+    return b"".join(map(_run, re.split(rb"=+", data)))
 
 
 def _run(text: bytes) -> bytes:
@@ -88,28 +129,58 @@ def _run(text: bytes) -> bytes:
     return binascii.a2b_base64(text + b"=" * (-len(text) % 4)) if text else b""
 
 
+def _decode_uu(raw: bytes) -> bytes:
+    """The lines between ``begin`` and ``end``; lines that are broken are left out."""
+    pieces = []
+    begin = _UU_BEGIN.search(raw)
+    for line in _NEWLINE.split(raw[begin.end() :] if begin else raw):
+        if line == b"end":
+            break
+        try:
+            pieces.append(binascii.a2b_uu(line))
+        except binascii.Error:
+            continue
+    return b"".join(pieces)
+
+
 def splice(decoded: Decoded, edits: Sequence[Edit[bytes]]) -> list[Edit[bytes]]:
     """Edits of the encoded bytes for edits of the decoded ones. Only what is edited changes, where the encoding allows."""
     if not edits:
         return []
-    if decoded.encoding == "base64":
-        content = apply(decoded.content, edits)
-        return [Edit(0, len(decoded.raw), encode_base64(content, decoded.raw))]
+    if decoded.encoding in WHOLE:
+        return [Edit(0, len(decoded.raw), encode(apply(decoded.content, edits), decoded.encoding, decoded.raw))]
     if decoded.encoding == "quoted-printable":
         return _splice_qp(decoded, edits)
     return list(edits)
 
 
-def encode_base64(content: bytes, like: bytes) -> bytes:
-    """Base64 with the line length and the line ending of `like`, and its last line's ending."""
+def changes(start: int, decoded: Decoded, edits: Sequence[Edit[bytes]]) -> list[Change]:
+    """The same as changes of the message in which ``decoded.raw`` begins at `start`."""
+    spliced = [Edit(start + edit.start, start + edit.end, edit.new) for edit in splice(decoded, edits)]
+    if decoded.encoding in WHOLE:
+        return [Change(edit, decoded.encoding, tuple(edits)) for edit in spliced]
+    return [Change(edit) for edit in spliced]
+
+
+def encode(content: bytes, encoding: str, like: bytes) -> bytes:
+    """A whole body in an encoding of `WHOLE`, laid out as `like` is: line length, line ending, end of the last line."""
     newline = _NEWLINE.search(like)
     ending = newline.group() if newline else b"\r\n"
+    if encoding == "uuencode":
+        return _encode_uu(content, like, ending)
     width = (newline.start() if newline and newline.start() >= 4 else MAX_QP_LINE) // 4 * 4
-    width = min(width, 996)
+    width = min(width, MAX_LINE - 2)
     text = binascii.b2a_base64(content, newline=False)
     lines = [text[place : place + width] for place in range(0, len(text), width)]
-    tail = re.search(rb"(?:\r\n|\n|\r)*\Z", like)
+    tail = _TAIL.search(like)
     return ending.join(lines) + (tail.group() if tail else b"")
+
+
+def _encode_uu(content: bytes, like: bytes, ending: bytes) -> bytes:
+    begin = _UU_BEGIN.search(like)
+    lines = [binascii.b2a_uu(content[place : place + 45])[:-1] for place in range(0, len(content), 45)]
+    head = like[: begin.end()] if begin else b"begin 644 body" + ending
+    return head + ending.join([*lines, b"`", b"end", b""])
 
 
 def _splice_qp(decoded: Decoded, edits: Sequence[Edit[bytes]]) -> list[Edit[bytes]]:
@@ -117,19 +188,17 @@ def _splice_qp(decoded: Decoded, edits: Sequence[Edit[bytes]]) -> list[Edit[byte
     newline = _NEWLINE.search(raw)
     ending = newline.group() if newline else b"\r\n"
     found: list[Edit[bytes]] = []
-    column_shift: tuple[int, int] = (-1, 0)  # (line start in raw, column reached behind the last edit in that line)
+    place = column = 0  # in raw, and in the line as it will be
     for edit in edits:
         start = _raw_offset(decoded.places, edit.start)
         end = start if edit.end == edit.start else max(start, _raw_end(decoded, edit.end))
-        line = max(raw.rfind(b"\n", 0, start), raw.rfind(b"\r", 0, start)) + 1
-        previous = found[-1].end if found else 0
-        column = column_shift[1] + start - previous if column_shift[0] == line else start - line
-        after = _NEWLINE.search(raw, end)
-        tail = raw[end : after.start() if after else len(raw)]
-        new, column = _qp_text(edit.new, column, len(tail), ending)
+        line = max(raw.rfind(b"\n", place, start), raw.rfind(b"\r", place, start))
+        column = column + start - place if line < 0 else start - line - 1
+        after = _NEWLINE.search(raw, end, end + MAX_QP_LINE + 1)
+        tail = (after.start() if after else min(len(raw), end + MAX_QP_LINE + 1)) - end
+        new, column = _qp_text(edit.new, column, tail, ending)
         found.append(Edit(start, end, new))
-        line_end = max(raw.rfind(b"\n", 0, end), raw.rfind(b"\r", 0, end)) + 1
-        column_shift = (line_end, column)
+        place = end
     return found
 
 
@@ -137,14 +206,15 @@ def _qp_text(new: bytes, column: int, tail: int, ending: bytes) -> tuple[bytes, 
     """`new` in quoted-printable, broken so that no line is over 76; and the column behind it."""
     out: list[bytes] = []
     for byte in new:
-        unit = bytes((byte,)) if 33 <= byte <= 126 and byte != 0x3D else b"=%02X" % byte
-        if byte == 0x20:
-            unit = b" "
+        unit = bytes((byte,)) if 32 <= byte <= 126 and byte != 0x3D else b"=%02X" % byte
         if column + len(unit) > MAX_QP_LINE - 1:
             out.append(b"=" + ending)
             column = 0
         out.append(unit)
         column += len(unit)
+    if out and out[-1] == b" " and not tail:
+        out[-1] = b"=20"
+        column += 2
     if column + tail > MAX_QP_LINE and tail:
         out.append(b"=" + ending)
         column = 0
@@ -156,15 +226,22 @@ def encode_qp(content: bytes, ending: bytes) -> bytes:
     lines = []
     for line in _NEWLINE.split(content):
         text, _ = _qp_text(line, 0, 0, ending)
-        if text[-1:] in (b" ", b"\t"):
-            text = text[:-1] + b"=%02X" % text[-1]
+        if text[-1:] == b"\t":
+            text = text[:-1] + b"=09"
         lines.append(text)
     return ending.join(lines)
 
 
 def has_long_line(raw: bytes) -> bool:
-    """Whether a line has over 998 octets."""
-    return len(raw) > MAX_LINE and any(len(line) > MAX_LINE for line in _NEWLINE.split(raw))
+    """Whether a line has over 998 octets. It looks at one line in about a thousand octets."""
+    place = 0
+    while place + MAX_LINE < len(raw):
+        window = place + MAX_LINE + 1
+        last = max(raw.rfind(b"\n", place, window), raw.rfind(b"\r", place, window))
+        if last < 0:
+            return True
+        place = last + 1
+    return False
 
 
 def _raw_offset(places: Sequence[tuple[int, int]], offset: int) -> int:
