@@ -10,18 +10,22 @@ import codecs
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import webencodings
 from charset_normalizer import from_bytes
 
-from rewriter import iso2022
+from rewriter import shifted
 from rewriter.edit import Edit
 from rewriter.readings import Doubt, View
+from rewriter.shifted import HZ, ISO_2022_JP
 
 SAMPLE = 65_536
 """Bytes that detection looks at: it takes 0.2 s for 1 MB with one bad byte."""
+
+MIN_KANA = 0.15
+"""Share of kana among the characters that are not ASCII, from which a text counts as Japanese. Headlines have a fifth."""
 
 CODECS: dict[str, tuple[str, ...]] = {
     "shift_jis": ("cp932", "shift_jis_2004"),
@@ -40,11 +44,14 @@ EXTRA_LABELS = {
     "iso-2022-jp-1": "iso-2022-jp", "iso-2022-jp-2": "iso-2022-jp", "iso-2022-jp-3": "iso-2022-jp", "cp50220": "iso-2022-jp",
     "iso-2022-jp-ms": "iso-2022-jp", "eucjp-win": "euc-jp", "cp51932": "euc-jp", "eucjp-ms": "euc-jp", "cp932": "shift_jis",
     "sjis-win": "shift_jis", "cp936": "gbk", "cp949": "euc-kr", "cp950": "big5", "big5hkscs": "big5",
+    "hz-gb-2312": "hz-gb-2312", "hz": "hz-gb-2312",
     "ansi_x3.110-1983": "windows-1252", "cp-850": "windows-1252", "utf8mb4": "utf-8",
 }  # fmt: skip
 """Labels of real mail that the table of the Encoding standard lacks."""
 
-ISO_2022_JP = "iso-2022-jp"
+_SHIFTED = {ISO_2022_JP: "iso2022_jp_ext", HZ: "utf-8"}
+"""The charsets of `rewriter.shifted`, and the codec in which a browser encodes queries in them."""
+
 _UTF7 = frozenset({"utf-7", "utf7", "unicode-1-1-utf-7", "unicode-2-0-utf-7", "csunicode11utf7", "x-unicode-2-0-utf-7"})
 _MULTI_BYTE = frozenset(
     {"utf-8", "shift_jis", "euc-jp", "iso-2022-jp", "gbk", "gb18030", "big5", "euc-kr", "utf-16le", "utf-16be"}
@@ -53,7 +60,7 @@ _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs
 _META = re.compile(rb"""<meta[^>]{0,500}?charset\s*=\s*["']?\s*([A-Za-z0-9_:.\-]+)""", re.IGNORECASE)
 _META_BYTES = 4096
 _HIGH = re.compile(rb"[\x80-\xff]")
-_ESCAPE = re.compile(rb"\x1b[$(]")
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _UTF7_RUN = re.compile(rb"\+[A-Za-z0-9+/]+-?")
 _LINK_BYTES = re.compile(rb"https?:[/\\]|www\.", re.IGNORECASE)
 _LINK_TEXT = re.compile(r"https?:[/\\]|www\.", re.IGNORECASE)
@@ -63,7 +70,7 @@ _LINK_TEXT = re.compile(r"https?:[/\\]|www\.", re.IGNORECASE)
 class Text:
     """A decoded body.
 
-    codec: Python's name, or `ISO_2022_JP`     skip:  bytes of a BOM before `text`
+    codec: Python's name, `ISO_2022_JP` or `HZ`  skip:  bytes of a BOM before `text`
     notes: ``label_lie`` and others            exact: `text` in this codec is `content` again
     """
 
@@ -73,13 +80,13 @@ class Text:
     skip: int = 0
     notes: tuple[str, ...] = ()
     exact: bool = True
-    stretches: tuple[iso2022.Stretch, ...] = ()
+    stretches: tuple[shifted.Stretch, ...] = ()
 
     @property
     def query_encoding(self) -> str:
         """The codec in which a browser encodes queries: UTF-16 counts as UTF-8 (WHATWG, "get an output encoding")."""
-        if self.codec == ISO_2022_JP:
-            return "iso2022_jp_ext"
+        if self.codec in _SHIFTED:
+            return _SHIFTED[self.codec]
         return "utf-8" if self.codec.startswith("utf") else self.codec
 
 
@@ -88,7 +95,7 @@ def lookup(label: str) -> str | None:
     label = label.strip("\"' \t").lower()
     if label in EXTRA_LABELS:
         return EXTRA_LABELS[label]
-    found = webencodings.lookup(label)
+    found = webencodings.lookup(label) if label.isascii() else None
     return None if found is None or found.name == "replacement" else str(found.name)
 
 
@@ -117,11 +124,13 @@ def _decode(content: bytes, label: str, html: bool) -> Text:
         if content.startswith(bom):
             return _lenient(content, codec, len(bom))
     name = lookup(label)
-    if content.isascii() and not _ESCAPE.search(content) and not (name or "").startswith("utf-16"):
-        return Text(content.decode("ascii"), "utf-8", content)
+    if content.isascii() and not (name or "").startswith("utf-16"):
+        return _seven_bits(content, name)
     notes: tuple[str, ...] = ()
     if name is not None and name not in _MULTI_BYTE and _is_utf8(content):
         return Text(content.decode("utf-8"), "utf-8", content, notes=("label_lie",))
+    if name == "windows-1252" and (japanese := _japanese(content)) is not None:
+        return replace(japanese, notes=("label_lie",))
     if name is not None:
         found = _strict(content, name)
         if found is not None:
@@ -130,22 +139,46 @@ def _decode(content: bytes, label: str, html: bool) -> Text:
     return _unlabelled(content, html, notes, name)
 
 
+def _seven_bits(content: bytes, name: str | None) -> Text:
+    """ASCII, unless it shifts into other sets and all of it can be read so: then no other label is to be believed."""
+    charset = shifted.looks_shifted(content)
+    if charset is not None:
+        found = _shifted(content, charset, ("label_lie",) if name not in (None, charset) else ())
+        if "\ufffd" not in found.text:
+            return found
+        if name == charset:
+            return replace(found, notes=("undecodable",))
+    return Text(content.decode("ascii"), "utf-8", content)
+
+
 def _unlabelled(content: bytes, html: bool, notes: tuple[str, ...], name: str | None) -> Text:
     if html and (meta := _META.search(content, 0, _META_BYTES)) is not None:
         declared = lookup(meta.group(1).decode("ascii", "replace"))
         found = _strict(content, declared) if declared and not declared.startswith("utf-16") else None
         if found is not None:
-            return Text(found.text, found.codec, content, 0, notes, stretches=found.stretches)
+            return replace(found, notes=notes)
     if _is_utf8(content):
         return Text(content.decode("utf-8"), "utf-8", content, notes=notes)
-    if _ESCAPE.search(content) and (found := _strict(content, ISO_2022_JP)) is not None:
-        return found
-    if name is not None and name in _MULTI_BYTE:
-        return _lenient(content, _codecs(name)[0], 0, notes)
-    detected = _detected(content)
+    detected = _japanese(content) or _detected(content)
     if detected is not None:
-        return Text(detected.text, detected.codec, content, 0, (*notes, "detected"), stretches=detected.stretches)
-    return _lenient(content, "cp1252", 0, notes)
+        return replace(detected, notes=(*notes, "detected"))
+    return _lenient(content, _codecs(name)[0] if name in _MULTI_BYTE and name else "cp1252", 0, notes)
+
+
+def _japanese(content: bytes) -> Text | None:
+    """Shift_JIS or EUC-JP, where it reads as Japanese does: full of kana. No other language's text does so by chance."""
+    best: tuple[float, Text] | None = None
+    for name in ("shift_jis", "euc-jp"):
+        found = _strict(content, name)
+        if found is None:
+            continue
+        foreign = _NOT_ASCII.findall(found.text, 0, SAMPLE)
+        kana = sum("\u3041" <= character <= "\u30fe" for character in foreign)
+        narrow = sum("\uff61" <= character <= "\uff9f" for character in foreign)
+        share = (kana - 2 * narrow) / max(len(foreign), 1)
+        if share >= MIN_KANA and (best is None or share > best[0]):
+            best = share, found
+    return best[1] if best else None
 
 
 def _detected(content: bytes) -> Text | None:
@@ -176,8 +209,8 @@ def _codecs(name: str) -> tuple[str, ...]:
 
 
 def _strict(content: bytes, name: str) -> Text | None:
-    if name == ISO_2022_JP:
-        found = _iso2022(content, ())
+    if name in _SHIFTED:
+        found = _shifted(content, name, ())
         return None if "\ufffd" in found.text else found
     for codec in _codecs(name):
         try:
@@ -190,8 +223,8 @@ def _strict(content: bytes, name: str) -> Text | None:
 
 def _lenient(content: bytes, codec: str, skip: int, notes: tuple[str, ...] = ()) -> Text:
     """With U+FFFD for what does not decode."""
-    if codec == ISO_2022_JP:
-        return _iso2022(content, (*notes, "undecodable"))
+    if codec in _SHIFTED:
+        return _shifted(content, codec, (*notes, "undecodable"))
     body = content[skip:]
     try:
         return Text(body.decode(codec), codec, content, skip, notes)
@@ -199,17 +232,17 @@ def _lenient(content: bytes, codec: str, skip: int, notes: tuple[str, ...] = ())
         return Text(body.decode(codec, "replace"), codec, content, skip, (*notes, "undecodable"), exact=False)
 
 
-def _iso2022(content: bytes, notes: tuple[str, ...]) -> Text:
-    parts = tuple(iso2022.stretches(content))
-    return Text("".join(part.text for part in parts), ISO_2022_JP, content, 0, notes, stretches=parts)
+def _shifted(content: bytes, charset: str, notes: tuple[str, ...]) -> Text:
+    parts = tuple(shifted.stretches(content, charset))
+    return Text("".join(part.text for part in parts), charset, content, 0, notes, stretches=parts)
 
 
 def byte_edits(text: Text, edits: Sequence[Edit[str]]) -> list[Edit[bytes]]:
     """Edits of the bytes for edits of the text. Not a byte outside of them is touched, whatever the label said."""
     if not edits:
         return []
-    if text.codec == ISO_2022_JP:
-        return iso2022.edits_of(text.content, text.stretches, edits)
+    if text.codec in _SHIFTED:
+        return shifted.edits_of(text.content, text.codec, text.stretches, edits)
     if text.codec == "utf-7":
         return _utf7_edits(text, edits)
     new_codec = text.codec if text.codec.startswith("utf-16") else "ascii"

@@ -18,6 +18,9 @@ from rewriter.transfer import decode_base64
 MAX_HEADER = 1_000_000
 """Bytes of header that are looked at."""
 
+MBOX = (b"From ", b">From ")
+"""How the first line of a message begins that came out of an mbox file."""
+
 _END = re.compile(rb"(?:\n|\r(?!\n))(\r\n|\n|\r)")
 _NEWLINE = re.compile(rb"\r\n|\n|\r")
 _FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:((?:[^\r\n]|\r\n[ \t]|\n[ \t]|\r[ \t](?!\n))*+)(?:\r\n|\n|\r|\Z)")
@@ -99,11 +102,12 @@ def remove_fields(raw: bytes, names: Collection[str]) -> bytes:
 
 
 def add_field(raw: bytes, name: str, value: bytes) -> bytes:
-    """`raw` with one more field on top, folded at 76, with the message's own line ending."""
+    """`raw` with one more field on top (below the line of an mbox), folded at 76, with the message's own line ending."""
     ending = line_ending(raw)
     width = 74 - len(name)
     lines = [value[:width]] + [value[place : place + 74] for place in range(width, len(value), 74)]
-    return name.encode() + b": " + (ending + b" ").join(lines) + ending + raw
+    top = raw.find(b"\n") + 1 if raw.startswith(MBOX) else 0
+    return b"".join((raw[:top], name.encode(), b": ", (ending + b" ").join(lines), ending, raw[top:]))
 
 
 def line_ending(raw: bytes) -> bytes:

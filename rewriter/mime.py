@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from heapq import merge
 
 from rewriter.content_type import ContentType, content_type
-from rewriter.headers import Field, body_start, fields, readable
+from rewriter.headers import MBOX, Field, body_start, fields, readable
 from rewriter.readings import Doubt, View
 from rewriter.transfer import encoding_name, is_exact_name
 
@@ -30,7 +30,6 @@ _BARE_CR = re.compile(rb"\r(?!\n)")
 _BLANK_LINE = re.compile(rb"(?:\n|\r(?!\n))([ \t]+(?:\r\n|\n|\r))")
 _LINE = re.compile(rb"[^\r\n]{0,998}")
 _BREAK = re.compile(rb"\r\n|\n|\r|\Z")
-_MBOX = (b"From ", b">From ")
 _LONGEST_FAMILY = 1000
 
 
@@ -230,10 +229,10 @@ def _odd_line(raw: bytes, start: int, end: int) -> int | None:
     """Where in a header the first line stands that belongs to no field; not the one of an mbox on top."""
     place = start
     for item in fields(raw, start, end):
-        if item.start > place and not (place == start and raw.startswith(_MBOX, place)):
+        if item.start > place and not (place == start and raw.startswith(MBOX, place)):
             return place
         place = item.end
-    return place if place < end and not (place == start and raw.startswith(_MBOX, place)) else None
+    return place if place < end and not (place == start and raw.startswith(MBOX, place)) else None
 
 
 def _children(raw: bytes, part: Part, delimiters: Delimiters, view: View) -> list[tuple[int, int]]:

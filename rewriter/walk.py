@@ -229,7 +229,8 @@ def _as_quoted_printable(job: Job, part: Part, content: bytes) -> list[Change]:
     ending = line_ending(job.raw)
     new = b"Content-Transfer-Encoding: quoted-printable" + ending
     old = [item for item in part.fields if item.name == "content-transfer-encoding"]
-    fields = [Edit(item.start, item.end, b"") for item in old] or [Edit(part.head[0], part.head[0], b"")]
+    behind = next((item.end for item in part.fields if item.name == "content-type"), part.head[1])
+    fields = [Edit(item.start, item.end, b"") for item in old] or [Edit(behind, behind, b"")]
     fields[0] = replace(fields[0], new=new)
     return [Change(edit) for edit in (*fields, Edit(part.start, part.end, transfer.encode_qp(content, ending)))]
 
