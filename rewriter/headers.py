@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from email.utils import getaddresses
 
 from rewriter import charset
+from rewriter.edit import Edit, apply
 from rewriter.transfer import decode_base64
 
 MAX_HEADER = 1_000_000
@@ -23,7 +24,7 @@ MBOX = (b"From ", b">From ")
 
 _END = re.compile(rb"(?:\n|\r(?!\n))(\r\n|\n|\r)")
 _NEWLINE = re.compile(rb"\r\n|\n|\r")
-_FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:((?:[^\r\n]|\r\n[ \t]|\n[ \t]|\r[ \t](?!\n))*+)(?:\r\n|\n|\r|\Z)")
+_FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:([^\r\n]*+(?:(?:\r\n|\n|\r)[ \t][^\r\n]*+)*+)(?:\r\n|\n|\r|\Z)")
 _WORD = re.compile(r"=\?([^?*\s]+)(?:\*[^?\s]*)?\?([bBqQ])\?([^?]*)\?=")
 _BETWEEN_WORDS = re.compile(r"(\?=)[ \t\r\n]+(=\?)")
 _FOLD = re.compile(r"\r?\n[ \t]|\r[ \t]")
@@ -101,13 +102,18 @@ def remove_fields(raw: bytes, names: Collection[str]) -> bytes:
     return b"".join(pieces)
 
 
-def add_field(raw: bytes, name: str, value: bytes) -> bytes:
-    """`raw` with one more field on top (below the line of an mbox), folded at 76, with the message's own line ending."""
+def field_edit(raw: bytes, name: str, value: bytes) -> Edit[bytes]:
+    """The edit that puts one more field on top (below the line of an mbox), folded at 76, in the message's line ending."""
     ending = line_ending(raw)
     width = 74 - len(name)
     lines = [value[:width]] + [value[place : place + 74] for place in range(width, len(value), 74)]
     top = raw.find(b"\n") + 1 if raw.startswith(MBOX) else 0
-    return b"".join((raw[:top], name.encode(), b": ", (ending + b" ").join(lines), ending, raw[top:]))
+    return Edit(top, top, name.encode() + b": " + (ending + b" ").join(lines) + ending)
+
+
+def add_field(raw: bytes, name: str, value: bytes) -> bytes:
+    """`raw` with that field."""
+    return apply(raw, [field_edit(raw, name, value)])
 
 
 def line_ending(raw: bytes) -> bytes:

@@ -1,9 +1,10 @@
 """What a Toc-Restore field holds: how to get from a rewritten mail to its original. Pure.
 
-Most of it follows from the links themselves: `given` is what putting their targets back would change. Only where that
-is not the original is it written down: targets are serialised, and a mail may have spelt ``HTTP://Example.com``.
+Much of it follows from the links themselves: `given` is what putting their targets back would change. Where that is not
+the original it is written down: targets are serialised, and a mail may have spelt ``HTTP://Example.com``. A small record
+holds everything, and the links are not asked.
 
-    deflate( SHA-256 of the rewritten body, SHA-256 of the original body, header field to put back, changes of the body )
+    deflate( SHA-256 of the rewritten body, that of the original body, two flags, header field to put back, changes )
 
 Offsets count from the start of the body, as fields are added on top of a mail on its way. All numbers are big-endian u32. A
 change: gap, length of what stands there; then 0, length and bytes of the old; or 1, count, and for the edits of the
@@ -26,19 +27,27 @@ OUR_FIELDS = frozenset({"toc-restore", "toc-result"})
 MAX_INFLATED = 400_000_000
 _ENCODING = "content-transfer-encoding"
 _HASHES = 64
+_HEAD = struct.Struct(">??I")
+"""Header changed, the links are asked, length of the field to put back."""
+
 _CODES = {"base64": 1, "uuencode": 2}
 _NAMES = {code: name for name, code in _CODES.items()}
 
 
-def record(original: bytes, rewritten: bytes, made: Sequence[Change], given: Sequence[Change]) -> bytes:
-    """`made`: the changes of `original`, ascending; `given`: those that its links alone would make in `rewritten`."""
+def record(original: bytes, rewritten: bytes, made: Sequence[Change], given: Sequence[Change] | None) -> bytes:
+    """`made`: the changes of `original`, ascending; `given`: those that its links alone would make in `rewritten`.
+
+    None for `given`: the links are not asked, and everything is written down.
+    """
     _, start = body_start(original)
     _, new_start = body_start(rewritten)
     wanted = [change for change in _inverted(original, rewritten, made) if change.edit.start >= new_start]
-    rest = _difference(wanted, [change for change in given if change.edit.start >= new_start], rewritten)
+    rest = wanted
+    if given is not None:
+        rest = _difference(wanted, [change for change in given if change.edit.start >= new_start], rewritten)
     old = _encoding_field(original[:start])
-    pieces = [hashlib.sha256(rewritten[new_start:]).digest(), hashlib.sha256(original[start:]).digest()]
-    pieces += [struct.pack(">?I", original[:start] != rewritten[:new_start], len(old)), old]
+    pieces = [_hash(rewritten, new_start), _hash(original, start)]
+    pieces += [_HEAD.pack(original[:start] != rewritten[:new_start], given is not None, len(old)), old]
     place = new_start
     for change in rest:
         pieces.append(_packed(change, place))
@@ -53,17 +62,21 @@ def restore(raw: bytes, packed: bytes, given: Callable[[], list[Change]]) -> byt
     """
     data = zlib.decompressobj().decompress(packed, MAX_INFLATED)
     head_end, start = body_start(raw)
-    if hashlib.sha256(raw[start:]).digest() != data[:32]:
+    if _hash(raw, start) != data[:32]:
         return None
-    changed, length = struct.unpack_from(">?I", data, _HASHES)
-    place = _HASHES + 5
+    changed, by_links, length = _HEAD.unpack_from(data, _HASHES)
+    place = _HASHES + _HEAD.size
     old = data[place : place + length]
     recorded = _unpacked(data, place + length, start)
-    edits = _combined(recorded, [change for change in given() if change.edit.start >= start], raw)
-    body = apply(raw, edits)[start:]
-    if hashlib.sha256(body).digest() != data[32:_HASHES]:
-        return None
-    return (_with_field(raw[:start], head_end, old) if changed else raw[:start]) + body
+    others = [change for change in given() if change.edit.start >= start] if by_links else []
+    edits = _combined(recorded, others, raw)
+    header = Edit(0, start, _with_field(raw[:start], head_end, old) if changed else raw[:start])
+    original = apply(raw, [header, *edits])
+    return original if _hash(original, len(header.new)) == data[32:_HASHES] else None
+
+
+def _hash(raw: bytes, start: int) -> bytes:
+    return hashlib.sha256(memoryview(raw)[start:]).digest()
 
 
 def _inverted(original: bytes, rewritten: bytes, made: Sequence[Change]) -> list[Change]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rewriter.edit import Edit, apply
-from rewriter.headers import add_field, body_start, remove_fields
+from rewriter.headers import body_start, field_edit, remove_fields
 from rewriter.inverse import OUR_FIELDS, RESTORE_FIELD, record
 from rewriter.options import OnUnscannable, Options
 from rewriter.readings import Reading, View, next_reading
@@ -24,6 +24,11 @@ from toc.link import Fate, Keep, Link, Protect
 
 MAX_RESTORE = 60_000
 """Characters of a Toc-Restore field. Postfix takes 102,400 for a whole header (header_size_limit), others 64 KiB."""
+
+MAX_ALONE = 8000
+"""Bytes of replaced URLs up to which a Toc-Restore field holds them all, which is quicker than asking the links first."""
+
+_CHUNK = 1 << 20
 
 _NOT_LIVE = frozenset({"own_link", "scheme", "scheme_unknown", "relative", "not_a_url", "namespace"})
 """Reasons of kept URLs that leave no live foreign link."""
@@ -80,9 +85,14 @@ def rewrite_message(
     """
     clean = remove_fields(raw, OUR_FIELDS)
     job = _rewritten(clean, Ask(protect, options), None)
-    message = apply(clean, [change.edit for change in job.changes])
-    if job.changes and seal_restore is not None:
-        message = _restorable(clean, message, job, seal_restore)
+    edits = [change.edit for change in job.changes]
+    message = _spliced(clean, edits)
+    if not job.changes or seal_restore is None:
+        return _result(job, raw, message)
+    field = _restore_field(clean, message, job, seal_restore)
+    if field is not None:
+        del message  # before the next one is made: a mail may be large
+        message = _spliced(clean, [field, *edits])
     return _result(job, raw, message)
 
 
@@ -105,18 +115,53 @@ def _result(job: Job, raw: bytes, message: bytes) -> Rewritten:
     )
 
 
-def _restorable(clean: bytes, message: bytes, job: Job, seal_restore: Callable[[bytes], str]) -> bytes:
-    """`message`, with a Toc-Restore field if putting the targets back does not give `clean`."""
-    targets = {row.link: row.url for row in job.rows if row.link and row.outcome is Outcome.REWRITTEN}
-    targets |= {row.link: "" for row in job.rows if row.link and row.outcome is Outcome.KEPT}
-    given = unlinked(message, targets.get)
-    if apply(message, [change.edit for change in given]) == clean:
-        return message
+def _restore_field(clean: bytes, message: bytes, job: Job, seal_restore: Callable[[bytes], str]) -> Edit[bytes] | None:
+    """The edit that adds a Toc-Restore field; None if putting the targets back gives `clean` without one."""
+    given = None
+    if not _spelt_otherwise(job.rows) or sum(change.edit.end - change.edit.start for change in job.changes) > MAX_ALONE:
+        targets = {row.link: row.url for row in job.rows if row.link and row.outcome is Outcome.REWRITTEN}
+        targets |= {row.link: "" for row in job.rows if row.link and row.outcome is Outcome.KEPT}
+        given = unlinked(message, targets.get)
+        if _gives(message, [change.edit for change in given], clean):
+            return None
     sealed = seal_restore(record(clean, message, job.changes, given))
     if len(sealed) > MAX_RESTORE:
         job.notes.append("restore_omitted")
-        return message
-    return add_field(message, RESTORE_FIELD, sealed.encode("ascii"))
+        return None
+    return field_edit(clean, RESTORE_FIELD, sealed.encode("ascii"))
+
+
+def _spliced(source: bytes, edits: Sequence[Edit[bytes]]) -> bytes:
+    """`apply` without a copy of what stands between the edits: a message may have 100 MB, nearly all of them attachments."""
+    view = memoryview(source)
+    pieces: list[bytes | memoryview] = []
+    place = 0
+    for edit in edits:
+        pieces += (view[place : edit.start], edit.new)
+        place = edit.end
+    return b"".join([*pieces, view[place:]])
+
+
+def _gives(source: bytes, edits: Sequence[Edit[bytes]], wanted: bytes) -> bool:
+    """Whether ``apply(source, edits) == wanted``, without making it."""
+    place = at = 0
+    for edit in [*edits, Edit(len(source), len(source), b"")]:
+        while place < edit.start:
+            end = min(edit.start, place + _CHUNK)
+            if source[place:end] != wanted[at : at + end - place]:
+                return False
+            at += end - place
+            place = end
+        if not wanted.startswith(edit.new, at):
+            return False
+        at += len(edit.new)
+        place = edit.end
+    return at == len(wanted)
+
+
+def _spelt_otherwise(rows: Sequence[Row]) -> bool:
+    """Whether a target is not spelt as the mail spelt it, so that the links alone cannot lead back."""
+    return any(row.text for row in rows if row.outcome is Outcome.REWRITTEN)
 
 
 def _rewritten(raw: bytes, ask: Ask, content_type: str | None) -> Job:

@@ -10,7 +10,6 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
-from heapq import merge
 
 from rewriter.content_type import ContentType, content_type
 from rewriter.headers import MBOX, Field, body_start, fields, readable
@@ -31,6 +30,7 @@ _BLANK_LINE = re.compile(rb"(?:\n|\r(?!\n))([ \t]+(?:\r\n|\n|\r))")
 _LINE = re.compile(rb"[^\r\n]{0,998}")
 _BREAK = re.compile(rb"\r\n|\n|\r|\Z")
 _LONGEST_FAMILY = 1000
+_STEP = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Delimiters:
     def __init__(self, raw: bytes) -> None:
         self._raw = raw
         self._places: dict[bytes, list[int]] = {}
-        for start in merge(_lines_behind(raw, b"\n--"), _lines_behind(raw, b"\r--")):
+        for start in _lines(raw):
             found = _LINE.match(raw, start + 2)
             text = found.group().rstrip(b" \t") if found else b""
             self._places.setdefault(text, []).append(start)
@@ -124,13 +124,26 @@ class Delimiters:
         return places[bisect_left(places, start) : bisect_left(places, end)]
 
 
-def _lines_behind(raw: bytes, mark: bytes) -> Iterator[int]:
-    if raw.startswith(b"--") and mark[0] == 0x0A:
+def _lines(raw: bytes) -> Iterator[int]:
+    """Where a line begins with two hyphens. Base64 has none: looking for a single one first passes it by ten times faster."""
+    if raw.startswith(b"--"):
         yield 0
-    place = raw.find(mark)
+    place = raw.find(b"-")
     while place >= 0:
-        yield place + 1
-        place = raw.find(mark, place + 1)
+        end = place + _STEP
+        start = max(place - 1, 0)
+        for found in sorted(_marked(raw, b"\n--", start, end) + _marked(raw, b"\r--", start, end)):
+            yield found + 1
+        place = raw.find(b"-", end - 1)
+
+
+def _marked(raw: bytes, mark: bytes, start: int, end: int) -> list[int]:
+    found = []
+    place = raw.find(mark, start, end)
+    while place >= 0:
+        found.append(place)
+        place = raw.find(mark, place + 1, end)
+    return found
 
 
 def parts(
@@ -184,8 +197,7 @@ def _entity(raw: bytes, entity: _Open, view: View, *, over: bool) -> Part:
     """Header and body of one entity, not yet split."""
     if entity.type is not None:
         return Part(entity.path, entity.type, "7bit", "", entity.start, entity.end, over=over)
-    head_end, start = _header_end(raw, entity.start, entity.end, view)
-    found = tuple(fields(raw, entity.start, head_end))
+    head_end, start, found = _header(raw, entity.start, entity.end, view)
     given = _value(found, "content-disposition", view)
     disposition = content_type("x/x;" + given.partition(";")[2], view=view).parameters if given else {}
     kind = content_type(_value(found, "content-type", view), entity.default, view)
@@ -209,30 +221,33 @@ def _entity(raw: bytes, entity: _Open, view: View, *, over: bool) -> Part:
     )
 
 
-def _header_end(raw: bytes, start: int, end: int, view: View) -> tuple[int, int]:
-    """(end of the header, start of the body), by the line ends and the odd lines that the view believes in."""
+def _header(raw: bytes, start: int, end: int, view: View) -> tuple[int, int, tuple[Field, ...]]:
+    """(end of the header, start of the body, fields), by the line ends and the odd lines that the view believes in."""
     head, body = body_start(raw, start, end)
     if head == start:
-        return head, body
+        return head, body, ()
     if _BARE_CR.search(raw, start, body) and view.doubt(Doubt.LINE_END):
-        found = _NO_LF.search(raw, start, end)
-        head, body = (found.start(1), found.end()) if found else (end, end)
+        only = _NO_LF.search(raw, start, end)
+        head, body = (only.start(1), only.end()) if only else (end, end)
     if (blank := _BLANK_LINE.search(raw, start, head)) and view.doubt(Doubt.BLANK_LINE):
         head, body = blank.start(1), blank.end()
-    odd = _odd_line(raw, start, head)
+    found = tuple(fields(raw, start, head))
+    odd = _odd_line(raw, start, head, found)
     if odd is not None and view.doubt(Doubt.ODD_LINE):
-        head, body = odd, odd
-    return head, body
+        return odd, odd, tuple(item for item in found if item.start < odd)
+    return head, body, found
 
 
-def _odd_line(raw: bytes, start: int, end: int) -> int | None:
+def _odd_line(raw: bytes, start: int, end: int, found: tuple[Field, ...]) -> int | None:
     """Where in a header the first line stands that belongs to no field; not the one of an mbox on top."""
     place = start
-    for item in fields(raw, start, end):
-        if item.start > place and not (place == start and raw.startswith(MBOX, place)):
+    if raw.startswith(MBOX, start):
+        place = found[0].start if found else end
+    for item in found:
+        if item.start > place:
             return place
         place = item.end
-    return place if place < end and not (place == start and raw.startswith(MBOX, place)) else None
+    return place if place < end else None
 
 
 def _children(raw: bytes, part: Part, delimiters: Delimiters, view: View) -> list[tuple[int, int]]:

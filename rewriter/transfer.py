@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import binascii
 import re
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,23 +35,24 @@ WHOLE = frozenset({"base64", "uuencode"})
 """Encodings in which one edit moves everything behind it: the body is encoded anew."""
 
 _COMMENT = re.compile(r"\([^()]*\)")
-_QP = re.compile(rb"=[ \t]*+(?:\r\n|\n|\r)|=([0-9A-Fa-f]{2})|[ \t]++(?=\r?\n|\r|\Z)|=")
-_ESCAPED = re.compile(rb"=[0-9A-Fa-f]{2}")
+_QP = re.compile(rb"=[ \t]*+(?:\r\n|\n|\r)|=([0-9A-Fa-f]{2})|=")
+_ODD_QP = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r?\n)")
+_QP_UNSAFE = re.compile(rb"[^ -<>-~]")
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 _NOT_BASE64 = bytes(set(range(256)) - set(_BASE64))
 _NEWLINE = re.compile(rb"\r\n|\n|\r")
 _TAIL = re.compile(rb"[\r\n]*\Z")
+_NEVER = 1 << 62
 _UU_BEGIN = re.compile(rb"begin [0-7]{3,4} [^\r\n]*(?:\r\n|\n|\r)")
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """`content`: decoded bytes of `raw`; `places`: (decoded offset, raw offset) of stretches that map one to one."""
+    """`content`: the decoded bytes of `raw`."""
 
     encoding: str
     raw: bytes
     content: bytes
-    places: tuple[tuple[int, int], ...] = ((0, 0),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,29 +87,23 @@ def decode(raw: bytes, encoding: str, view: View | None = None) -> Decoded:
 
 
 def _decode_qp(raw: bytes) -> Decoded:
-    if b"=" not in raw:
-        return Decoded("quoted-printable", raw, raw)  # blanks at line ends: kept, as no client shows a difference
+    if _ODD_QP.search(raw) is None:
+        return Decoded("quoted-printable", raw, binascii.a2b_qp(raw) if b"=" in raw else raw)
     pieces: list[bytes] = []
-    places = [(0, 0)]
-    length = place = 0
+    place = 0
     for found in _QP.finditer(raw):
-        start, end = found.span()
-        if start > place:
-            pieces.append(raw[place:start])
-            length += start - place
-        text = found.group(1)
-        if text is not None:
-            new = binascii.unhexlify(text)
-        else:
-            new = b"=" if end - start == 1 and raw[start] == 0x3D else b""
-        if new:
-            places.append((length, start))
-            pieces.append(new)
-            length += 1
-        place = end
-        places.append((length, place))
+        pieces.append(raw[place : found.start()])
+        pieces.append(_qp_byte(found))
+        place = found.end()
     pieces.append(raw[place:])
-    return Decoded("quoted-printable", raw, b"".join(pieces), tuple(places))
+    return Decoded("quoted-printable", raw, b"".join(pieces))
+
+
+def _qp_byte(found: re.Match[bytes]) -> bytes:
+    """What an escape stands for: a byte, nothing for a soft break, itself where it is broken (RFC 2045, 6.7)."""
+    if found.group(1) is not None:
+        return binascii.unhexlify(found.group(1))
+    return b"=" if found.end() - found.start() == 1 else b""
 
 
 def decode_base64(raw: bytes, view: View | None = None) -> bytes:
@@ -187,11 +181,12 @@ def _splice_qp(decoded: Decoded, edits: Sequence[Edit[bytes]]) -> list[Edit[byte
     raw = decoded.raw
     newline = _NEWLINE.search(raw)
     ending = newline.group() if newline else b"\r\n"
+    places = _Places(raw)
     found: list[Edit[bytes]] = []
     place = column = 0  # in raw, and in the line as it will be
     for edit in edits:
-        start = _raw_offset(decoded.places, edit.start)
-        end = start if edit.end == edit.start else max(start, _raw_end(decoded, edit.end))
+        start = places.start_of(edit.start)
+        end = start if edit.end == edit.start else max(start, places.end_of(edit.end - 1))
         line = max(raw.rfind(b"\n", place, start), raw.rfind(b"\r", place, start))
         column = column + start - place if line < 0 else start - line - 1
         after = _NEWLINE.search(raw, end, end + MAX_QP_LINE + 1)
@@ -202,20 +197,64 @@ def _splice_qp(decoded: Decoded, edits: Sequence[Edit[bytes]]) -> list[Edit[byte
     return found
 
 
+class _Places:
+    """Where decoded bytes stand in quoted-printable: the text between two escapes maps one to one. Asked ascending."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._steps = _QP.finditer(raw)
+        self._decoded = self._raw = 0  # where the current stretch begins
+        self._escape = False  # whether it begins with an escaped byte, three octets long
+        self._behind = 0  # the decoded byte behind the last escape, and where that one stands in raw
+        self._place = 0
+        self._next = self._step()
+
+    def _step(self) -> tuple[int, int, bool]:
+        """The next stretch: (decoded, raw, begins with an escape)."""
+        found = next(self._steps, None)
+        if found is None:
+            return _NEVER, 0, False
+        start, end = found.span()
+        decoded = self._behind + start - self._place
+        self._place = end
+        if found.group(1) is not None or end - start == 1:
+            self._behind = decoded + 1
+            return decoded, start, end - start > 1
+        self._behind = decoded
+        return decoded, end, False
+
+    def _seek(self, offset: int) -> None:
+        while self._next[0] <= offset:
+            self._decoded, self._raw, self._escape = self._next
+            self._next = self._step()
+
+    def start_of(self, offset: int) -> int:
+        """Where the decoded byte at `offset` begins."""
+        self._seek(offset)
+        inside = offset - self._decoded
+        return self._raw + inside + (2 if self._escape and inside else 0)
+
+    def end_of(self, offset: int) -> int:
+        """Where the decoded byte at `offset` ends."""
+        self._seek(offset)
+        return self._raw + offset - self._decoded + (3 if self._escape else 1)
+
+
 def _qp_text(new: bytes, column: int, tail: int, ending: bytes) -> tuple[bytes, int]:
     """`new` in quoted-printable, broken so that no line is over 76; and the column behind it."""
+    text = _QP_UNSAFE.sub(lambda found: b"=%02X" % found.group()[0], new)
+    if not tail and text.endswith(b" "):
+        text = text[:-1] + b"=20"
     out: list[bytes] = []
-    for byte in new:
-        unit = bytes((byte,)) if 32 <= byte <= 126 and byte != 0x3D else b"=%02X" % byte
-        if column + len(unit) > MAX_QP_LINE - 1:
-            out.append(b"=" + ending)
-            column = 0
-        out.append(unit)
-        column += len(unit)
-    if out and out[-1] == b" " and not tail:
-        out[-1] = b"=20"
-        column += 2
-    if column + tail > MAX_QP_LINE and tail:
+    place = 0
+    while column + len(text) - place > MAX_QP_LINE - 1:
+        cut = max(place + MAX_QP_LINE - 1 - column, place)
+        escape = text.rfind(b"=", max(cut - 2, place), cut)
+        cut = escape if escape >= 0 else cut
+        out += (text[place:cut], b"=" + ending)
+        place, column = cut, 0
+    out.append(text[place:])
+    column += len(text) - place
+    if tail and column + tail > MAX_QP_LINE:
         out.append(b"=" + ending)
         column = 0
     return b"".join(out), column
@@ -242,17 +281,3 @@ def has_long_line(raw: bytes) -> bool:
             return True
         place = last + 1
     return False
-
-
-def _raw_offset(places: Sequence[tuple[int, int]], offset: int) -> int:
-    """Where the decoded byte at `offset` begins in the raw text."""
-    decoded, raw = places[bisect_right(places, (offset, 1 << 62)) - 1]
-    return raw + offset - decoded
-
-
-def _raw_end(decoded: Decoded, offset: int) -> int:
-    """Where the decoded byte before `offset` ends in the raw text."""
-    places = decoded.places
-    start, raw = places[bisect_right(places, (offset - 1, 1 << 62)) - 1]
-    begin = raw + offset - 1 - start
-    return begin + 3 if _ESCAPED.match(decoded.raw, begin) else begin + 1
