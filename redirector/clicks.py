@@ -105,6 +105,7 @@ def _evidence(click: Click, names_only: bool) -> str:
                 "level": match.level.code,
                 "form": match.form,
                 "kind": match.kind.value,
+                "line": match.line,
             }
             for match in verdict.matches
         ]

@@ -30,6 +30,7 @@ class MatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
     level: str
     form: str
     kind: str
+    line: int
 
 
 class SignAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -217,10 +218,8 @@ def _exchange_routes(services: Services) -> list[Route]:
 
 
 def object_answer(found: Object, warning: str | None = None) -> ObjectAnswer:
-    fields: dict[str, Any] = {
-        name: getattr(found, name) for name in ObjectAnswer.__struct_fields__ if name != "warning"
-    }
-    return ObjectAnswer(**fields, warning=warning)
+    names = [name for name in ObjectAnswer.__struct_fields__ if name != "warning"]
+    return ObjectAnswer(**{name: getattr(found, name) for name in names}, warning=warning)
 
 
 def verdict_answer(verdict: Verdict, decision: DecisionAnswer) -> VerdictAnswer:
@@ -235,6 +234,7 @@ def verdict_answer(verdict: Verdict, decision: DecisionAnswer) -> VerdictAnswer:
                 level=match.level.code,
                 form=match.form,
                 kind=match.kind.value,
+                line=match.line,
             )
             for match in verdict.matches
         ),

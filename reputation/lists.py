@@ -110,6 +110,7 @@ def _match(feed: Feed, generation: str, reading: Reading, hit: Hit) -> Match:
         level=feed.level,
         form=reading.name or hit.form,
         kind=feed.kind,
+        line=hit.line,
     )
 
 

@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from reputation.brands import Brand, Brands
 from reputation.breaker import LiveSource, ask_all
-from reputation.hosting import SHARED_HOSTING, is_shared
-from reputation.objects import Object, ObjectSet
-from reputation.signs import signs
 
+from reputation.brands import Brand, Brands
 from reputation.feeds import Feed
 from reputation.forms import Forms, forms
+from reputation.hosting import SHARED_HOSTING, is_shared
 from reputation.lists import Lists
+from reputation.objects import Object, ObjectSet
+from reputation.signs import signs
 from toc.config import Config, FeedSettings
 from toc.keys import KeysetFile
 from toc.sightings import Sighting

@@ -92,7 +92,7 @@ def build(
     routes: list[Route] = [
         *rewriter_api.routes(pool),
         *reputation_api.routes(services),
-        *clicks_api.routes(engine, config),
+        *clicks_api.routes(engine),
         *links_api.routes(engine, keyset, reader.stored, utc_now),
         *status_api.routes(engine, knowledge),
     ]

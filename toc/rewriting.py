@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from rewriter.message import Rewritten, rewrite_body, rewrite_message
-from rewriter.restore import restore_body, restore_message
-
 from rewriter import headers
 from rewriter.api import Envelope, Outcome, ReceiptRow
+from rewriter.message import Rewritten, rewrite_body, rewrite_message
 from rewriter.options import Bare, OnUnscannable, Options
 from rewriter.receipt import Row
+from rewriter.restore import restore_body, restore_message
 from toc.config import Config
 from toc.errors import BadLink, BadUrl, ConfigError
 from toc.keys import Keyset
@@ -124,6 +123,7 @@ class Rewriting:
             keep_pgp=keep_pgp,
             keep_patches=keep_patches,
             trust_roots=self._roots,
+            now=self._clock(),
             max_message=settings.max_message,
             max_parts=settings.max_parts,
             max_depth=settings.max_depth,

@@ -83,26 +83,20 @@ def parse(text: str, base: str | None = None, encoding: str = "utf-8") -> Url:
     return _split(href)
 
 
+_PARTS = re.compile(
+    r"(https?)://(?:([^/?#@]*)@)?(\[[^\]]*\]|[^:/?#]+)(?::(\d+))?([^?#]*)(?:\?([^#]*))?(?:#(.*))?\Z", re.DOTALL
+)
+
+
 @lru_cache(maxsize=4096)
 def _split(href: str) -> Url:
-    parsed = ada_url.URL(href)
-    scheme = parsed.protocol[:-1]
-    if scheme not in ("http", "https"):
+    """The parts of a serialised URL. Its shape is known by now, so that the parser need not be asked once more."""
+    found = _PARTS.match(href)
+    if found is None:
+        scheme = href.partition(":")[0]
         raise BadUrl(f"scheme {scheme[:32]!r} is not http or https", scheme=scheme[:32])
-    host = parsed.hostname
-    if not host:
-        raise BadUrl("the URL has no host")
-    userinfo = parsed.username + (":" + parsed.password if parsed.password else "")
-    return Url(
-        href=href,
-        scheme=scheme,
-        host=host,
-        port=int(parsed.port) if parsed.port else None,
-        path=parsed.pathname,
-        query=parsed.search[1:],
-        fragment=parsed.hash[1:],
-        userinfo=userinfo,
-    )
+    scheme, userinfo, host, port, path, query, fragment = found.groups()
+    return Url(href, scheme, host, int(port) if port else None, path, query or "", fragment or "", userinfo or "")
 
 
 def _encode_query(text: str, base: str | None, encoding: str) -> str:
@@ -179,7 +173,12 @@ def _extractor() -> tldextract.TLDExtract:
 def registrable_domain(host: str) -> str:
     """The registrable domain (public suffix and one label, private suffixes such as github.io counted); else `host`."""
     host = host.rstrip(".")
-    return str(_extractor().extract_str(host).top_domain_under_public_suffix) or host
+    found = _extractor().extract_str(host)
+    if found.top_domain_under_public_suffix:
+        return str(found.top_domain_under_public_suffix)
+    if found.suffix or not found.domain or _IPV4.match(host) or host.startswith("["):
+        return host
+    return ".".join(host.split(".")[-2:])  # publicsuffix.org: where no rule matches, the prevailing rule is "*"
 
 
 @cache

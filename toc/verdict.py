@@ -60,6 +60,7 @@ class Match:
     form:       which form of the URL matched: ``url``, ``expression``, ``host``, ``ip``, ``layer:<vendor>``,
                 ``other_reading``
     kind:       threat, approved, override or logged
+    line:       of the list, from 1; 0 where the source has no lines
     """
 
     source: str
@@ -69,6 +70,7 @@ class Match:
     level: Level
     form: str
     kind: MatchKind = MatchKind.THREAT
+    line: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,68 @@
+"""HTTP calls about clicks: search, one, export."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from redirector import click_search
+from redirector.export import format_of
+from toc.errors import NotFound
+from toc.web import json, number
+
+FILTERS = click_search.FILTERS
+_PAGING = ("limit", "cursor", "format")
+
+
+class ClicksAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    clicks: tuple[dict[str, Any], ...]
+    next: str | None
+
+
+def routes(engine: AsyncEngine) -> list[Route]:
+    async def search(request: Request) -> Response:
+        async with engine.connect() as connection:
+            found, cursor = await click_search.search(
+                connection,
+                _filters(request),
+                limit=number(request, "limit", 100, 1000),
+                cursor=request.query_params.get("cursor", ""),
+            )
+        return json(ClicksAnswer(clicks=tuple(found), next=cursor))
+
+    async def one(request: Request) -> Response:
+        async with engine.connect() as connection:
+            found = await click_search.get(connection, request.path_params["id"])
+        if found is None:
+            raise NotFound("no click with this id")
+        return json(found)
+
+    async def export(request: Request) -> Response:
+        media_type, head, line = format_of(request.query_params.get("format", "jsonl"))
+        filters = _filters(request)
+        click_search.conditions(filters)  # a mistake is told before the first byte
+
+        async def lines() -> AsyncIterator[str]:
+            if head:
+                yield head
+            async with engine.connect() as connection:
+                async for click in click_search.stream(connection, filters):
+                    yield line(click)
+
+        return StreamingResponse(lines(), media_type=media_type)
+
+    return [
+        Route("/v1/clicks", search, methods=["GET"]),
+        Route("/v1/clicks/export", export, methods=["GET"]),
+        Route("/v1/clicks/{id}", one, methods=["GET"]),
+    ]
+
+
+def _filters(request: Request) -> dict[str, str]:
+    return {name: value for name, value in request.query_params.items() if name not in _PAGING}
