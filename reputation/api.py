@@ -14,7 +14,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from reputation import object_store
-from reputation.objects import Object, breadth_warning, from_csv, from_stix, parse_object, to_csv, to_stix
+from reputation.exchange import from_csv, from_stix, to_csv, to_stix
+from reputation.objects import Object, breadth_warning, parse_object
 from toc.errors import Invalid, RequestError
 from toc.verdict import Verdict
 from toc.web import MAX_JSON, decode, json, number, read_body

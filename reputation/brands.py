@@ -134,7 +134,7 @@ def mixes_scripts(label: str) -> bool:
 
     Japanese, Chinese and Korean beside Latin are ordinary.
     """
-    found = set()
+    found: set[str] = set()
     for character in label:
         name = unicodedata.name(character, "")
         found.update(short for long, short in _SCRIPTS if name.startswith(long) and character.isalpha())

@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from reputation.breaker import LiveSource, ask_all
-
 from reputation.brands import Brand, Brands
+from reputation.breaker import LiveSource, ask_all
 from reputation.feeds import Feed
 from reputation.forms import Forms, forms
-from reputation.hosting import SHARED_HOSTING, is_shared
+from reputation.hosting import is_shared
 from reputation.lists import Lists
 from reputation.objects import Object, ObjectSet
 from reputation.signs import signs
@@ -29,6 +28,7 @@ from toc.unwrap import unwrap_url
 from toc.url import Url, ascii_host
 from toc.verdict import Level, Match, MatchKind, Sign, ThreatType, Verdict, conclude
 
+_THREATS = {threat.value: threat for threat in ThreatType}
 LEARNING = timedelta(days=7)
 """A new installation has seen nothing: for so long *first seen here* is no sign."""
 
@@ -128,12 +128,10 @@ class Knowledge:
         hours = (now.timestamp() - seen.first / 1_000_000) / 3600 if seen is not None and knows else None
         return signs(
             url,
-            spelt=None,
             brands=self._brands,
             first_seen_hours=hours,
             text_differs=differs,
             hidden_wrapper=unwrap_url(url).target is None,
-            hosting=SHARED_HOSTING,
         )
 
     def _is_popular(self, url: Url) -> bool:
@@ -153,7 +151,7 @@ def _feed(config: Config, row: FeedSettings) -> Feed:
         name=row.name,
         url=url,
         format=row.format,
-        threat=ThreatType(row.threat) if row.threat in ThreatType else ThreatType.OTHER,
+        threat=_THREATS.get(row.threat, ThreatType.OTHER),
         level=Level.of(row.level),
         kind=MatchKind.APPROVED if row.approves else MatchKind.THREAT,
         required=row.required,

@@ -68,7 +68,7 @@ class Rewriting:
     def rewrite_message(self, raw: bytes, envelope: Envelope) -> Work:
         """An outbound mail is restored; any other one is rewritten by the rules."""
         if envelope.direction is Direction.OUTBOUND:
-            return self.restore_message(raw, envelope)
+            return self.restore_message(raw)
         keyset = self._refreshed()
         ref = message_ref(raw, keyset)
         options = self._options(envelope)
@@ -86,15 +86,16 @@ class Rewriting:
         facts = headers.Facts(envelope.message_id, envelope.sender, "", (), "", b"", "")
         return Work(_outcome(done, ref), self._record(done, envelope, keyset, ref, len(body), facts))
 
-    def restore_message(self, raw: bytes, envelope: Envelope) -> Work:
+    def restore_message(self, raw: bytes) -> Work:
         """Our links become their targets. What did not open stays as it is."""
         keyset = self._refreshed()
         restored = restore_message(raw, lambda url: target_of(url, keyset), lambda text: _open_restore(text, keyset))
         return Work(Outcome(restored, restored != raw, complete=True))
 
-    def restore_body(self, body: bytes, content_type: str) -> bytes:
+    def restore_body(self, body: bytes, content_type: str) -> Work:
         keyset = self._refreshed()
-        return restore_body(body, content_type, lambda url: target_of(url, keyset))
+        restored = restore_body(body, content_type, lambda url: target_of(url, keyset))
+        return Work(Outcome(restored, restored != body, complete=True))
 
     def _refreshed(self) -> Keyset:
         now = time.monotonic()
@@ -254,5 +255,5 @@ def run(verb: str, raw: bytes, content_type: str, envelope: Envelope) -> Work:
     if verb == "rewrite":
         return _here.rewrite_message(raw, envelope)
     if verb == "restore":
-        return _here.restore_message(raw, envelope)
+        return _here.restore_message(raw)
     return _here.rewrite_body(raw, content_type, envelope)

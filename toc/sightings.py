@@ -11,6 +11,7 @@ import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Select, bindparam, distinct, func, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -116,7 +117,7 @@ class StoreReader:
 _NETWORKS_SQLITE = "SELECT count(DISTINCT network) FROM clicks WHERE message_ref = ? AND recipient_ref = ? AND url = ?"
 
 
-def _networks(message_ref: bytes, recipient_ref: bytes, url: str) -> Select[tuple[int]]:
+def _networks(message_ref: bytes, recipient_ref: bytes, url: str) -> Select[Any]:
     return select(func.count(distinct(clicks.c.network))).where(
         clicks.c.message_ref == message_ref, clicks.c.recipient_ref == recipient_ref, clicks.c.url == url
     )

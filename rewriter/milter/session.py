@@ -34,7 +34,7 @@ class Envelope:
     macros: everything it told, names without braces; `queue_id`, `login` and `tls` are the ones with a use of their own
     """
 
-    client: Client = Client()
+    client: Client = field(default_factory=Client)
     helo: str = ""
     sender: str = ""
     recipients: tuple[str, ...] = ()

@@ -1,0 +1,109 @@
+"""``toc objects``: suspicious objects and approved entries, by hand and by file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from reputation import exchange, object_store
+from reputation.objects import breadth_warning, parse_object
+from toc import startup
+from toc.commands.options import ConfigOption, in_database, now
+from toc.errors import Invalid
+from toc.knowledge import read_popularity
+from toc.worker import new_id
+
+commands = typer.Typer(no_args_is_help=True, help="Suspicious objects and approved entries.")
+ACTOR = "command"
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(commands, name="objects")
+
+
+@commands.command()
+def add(
+    kind: Annotated[str, typer.Argument(metavar="TYPE", help="url, domain, ip, file_sha1 or file_sha256.")],
+    value: Annotated[str, typer.Argument(help="What it is; a domain covers its sub-hosts.")],
+    action: Annotated[str, typer.Option(help="block, warn, log, allow or override.")] = "block",
+    risk_level: Annotated[str, typer.Option(help="high, medium or low.")] = "",
+    note: Annotated[str, typer.Option(help="Why.")] = "",
+    owner: Annotated[str, typer.Option(help="Who answers for it; an override needs one.")] = "",
+    expires: Annotated[str, typer.Option(help="When it ends (RFC 3339); an override needs it.")] = "",
+    config: ConfigOption = None,
+) -> None:
+    """Add an object; running workers know it within a second."""
+    loaded = startup.read(config).config
+    fields = {"type": kind, "value": value, "action": action, "risk_level": risk_level, "note": note, "owner": owner}
+    found = parse_object({**fields, "expires": expires, "source": "command"}, object_id=new_id(), created=now())
+    warning = breadth_warning(found, read_popularity(loaded))
+    if warning:
+        Console(stderr=True).print(f"careful: {warning}")
+    stored = in_database(loaded, lambda c: object_store.add(c, found, actor=ACTOR, now=now()))
+    print(stored.id)
+
+
+@commands.command("list")
+def list_objects(
+    text: Annotated[str, typer.Option("--search", help="A part of value, note or owner.")] = "",
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Show the objects."""
+    loaded = startup.read(config).config
+    found, _ = in_database(loaded, lambda c: object_store.page(c, limit=10_000, text=text))
+    if as_json:
+        print(json.dumps([asdict(item) for item in found], default=str, ensure_ascii=False, indent=1))
+        return
+    table = Table("id", "type", "value", "action", "risk", "owner", "expires (UTC)", box=None)
+    for item in found:
+        expires = item.expires.strftime("%Y-%m-%d %H:%M") if item.expires else ""
+        table.add_row(item.id, item.type, item.value, item.action, item.risk_level or "", item.owner, expires)
+    Console().print(table)
+
+
+@commands.command()
+def remove(
+    object_id: Annotated[str, typer.Argument(metavar="ID", help="As `toc objects list` shows it.")],
+    config: ConfigOption = None,
+) -> None:
+    """Take an object away."""
+    loaded = startup.read(config).config
+    gone = in_database(loaded, lambda c: object_store.remove(c, object_id, actor=ACTOR, now=now()))
+    print(f"removed {gone.type} {gone.value}")
+
+
+@commands.command("import")
+def import_objects(
+    file: Annotated[Path, typer.Argument(help="CSV with a head, or a STIX 2.1 bundle.")], config: ConfigOption = None
+) -> None:
+    """Add what a file holds; each line that could not be taken is named."""
+    loaded = startup.read(config).config
+    try:
+        raw = file.read_bytes()
+    except OSError as error:
+        raise Invalid(f"{file}: {error.strerror}") from None
+    read = exchange.from_stix if raw.lstrip()[:1] == b"{" else exchange.from_csv
+    found, refused = read(raw, new_id=new_id, created=now())
+    added = in_database(loaded, lambda c: object_store.add_many(c, found, actor=ACTOR, now=now()))
+    for line in refused:
+        Console(stderr=True).print(f"refused: {line}")
+    print(f"{added} added, {len(found) - added} known before, {len(refused)} refused")
+
+
+@commands.command()
+def export(
+    form: Annotated[str, typer.Option("--format", help="csv or stix.")] = "csv", config: ConfigOption = None
+) -> None:
+    """Print every object."""
+    loaded = startup.read(config).config
+    found = in_database(loaded, object_store.everything)
+    if form not in ("csv", "stix"):
+        raise Invalid(f"format {form!r} is neither csv nor stix")
+    print(exchange.to_csv(found) if form == "csv" else exchange.to_stix(found, now=now()), end="")
