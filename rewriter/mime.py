@@ -258,7 +258,7 @@ def _children(raw: bytes, part: Part, delimiters: Delimiters, view: View) -> lis
     lines = delimiters.of(boundary.encode("utf-8", "surrogateescape"), part.start, part.end, view) if boundary else []
     if not lines:
         guess = delimiters.first(part.start, part.end)
-        if not guess or not view.doubt(Doubt.BOUNDARY):
+        if not guess or view.doubt(Doubt.BOUNDARY):
             return []
         lines = delimiters.of(guess, part.start, part.end, view)
     return _extents(raw, part, lines, view)

@@ -25,7 +25,7 @@ class Doubt(StrEnum):
     LINE_END = "line_end"  # a bare CR in a header: ends the line, or not
     BLANK_LINE = "blank_line"  # blanks alone in a line of a header: folding, or the end of the header
     ODD_LINE = "odd_line"  # a line that is no field: skipped, or the start of the body
-    BOUNDARY = "boundary"  # no usable boundary: text, or the first line with two hyphens
+    BOUNDARY = "boundary"  # no usable boundary: the first line with two hyphens, or text as a whole
     LONGER = "longer"  # more behind a boundary: another line, or a delimiter (RFC 2046, 5.1.1)
     CLOSED = "closed"  # a delimiter behind the closing one: epilogue, or a further part
     PADDING = "padding"  # data behind base64 padding: decoded anew, or in one run
