@@ -4,7 +4,7 @@ Much of it follows from the links themselves: `given` is what putting their targ
 the original it is written down: targets are serialised, and a mail may have spelt ``HTTP://Example.com``. A small record
 holds everything, and the links are not asked.
 
-    deflate( SHA-256 of the rewritten body, that of the original body, two flags, header field to put back, changes )
+    deflate( SHA-256 of the rewritten body, that of the original body, how the header goes back, and what with, changes )
 
 Offsets count from the start of the body, as fields are added on top of a mail on its way. All numbers are big-endian u32. A
 change: gap, length of what stands there; then 0, length and bytes of the old; or 1, count, and for the edits of the
@@ -27,8 +27,8 @@ OUR_FIELDS = frozenset({"toc-restore", "toc-result"})
 MAX_INFLATED = 400_000_000
 _ENCODING = "content-transfer-encoding"
 _HASHES = 64
-_HEAD = struct.Struct(">??I")
-"""Header changed, the links are asked, length of the field to put back."""
+_HEAD = struct.Struct(">B?I")
+"""How the header is put back, whether the links are asked, length of what the header needs."""
 
 _CODES = {"base64": 1, "uuencode": 2}
 _NAMES = {code: name for name, code in _CODES.items()}
@@ -45,9 +45,9 @@ def record(original: bytes, rewritten: bytes, made: Sequence[Change], given: Seq
     rest = wanted
     if given is not None:
         rest = _difference(wanted, [change for change in given if change.edit.start >= new_start], rewritten)
-    old = _encoding_field(original[:start])
+    changed, old = _old_header(original[:start], rewritten[:new_start])
     pieces = [_hash(rewritten, new_start), _hash(original, start)]
-    pieces += [_HEAD.pack(original[:start] != rewritten[:new_start], given is not None, len(old)), old]
+    pieces += [_HEAD.pack(changed, given is not None, len(old)), old]
     place = new_start
     for change in rest:
         pieces.append(_packed(change, place))
@@ -70,7 +70,10 @@ def restore(raw: bytes, packed: bytes, given: Callable[[], list[Change]]) -> byt
     recorded = _unpacked(data, place + length, start)
     others = [change for change in given() if change.edit.start >= start] if by_links else []
     edits = _combined(recorded, others, raw)
-    header = Edit(0, start, _with_field(raw[:start], head_end, old) if changed else raw[:start])
+    new = _HEADERS[changed](raw[:start], head_end, old)
+    if new is None:
+        return None
+    header = Edit(0, start, new)
     original = apply(raw, [header, *edits])
     return original if _hash(original, len(header.new)) == data[32:_HASHES] else None
 
@@ -185,11 +188,32 @@ def _unpacked(data: bytes, place: int, at: int) -> list[Change]:
     return found
 
 
-def _encoding_field(header: bytes) -> bytes:
-    return next((header[item.start : item.end] for item in fields(header) if item.name == _ENCODING), b"")
+def _old_header(old: bytes, new: bytes) -> tuple[int, bytes]:
+    """How to put the header back: not at all, its Content-Transfer-Encoding alone, or as a whole."""
+    if old == new:
+        return 0, b""
+    field = next((old[item.start : item.end] for item in fields(old) if item.name == _ENCODING), b"")
+    if _with_field(new, body_start(new)[0], field) == old:
+        return 1, field
+    return 2, hashlib.sha256(new).digest() + struct.pack(">I", len(new)) + old
+
+
+def _same(header: bytes, _end: int, _old: bytes) -> bytes:
+    return header
 
 
 def _with_field(header: bytes, end: int, old: bytes) -> bytes:
     """The header with its first Content-Transfer-Encoding replaced by `old` (empty: taken out)."""
     item = next((item for item in fields(header, 0, end) if item.name == _ENCODING), None)
     return header if item is None else header[: item.start] + old + header[item.end :]
+
+
+def _whole(header: bytes, _end: int, old: bytes) -> bytes | None:
+    """The old header below the fields that were put on top on the way; None where it is not the one that we know."""
+    place = len(header) - int.from_bytes(old[32:36], "big")
+    if place < 0 or hashlib.sha256(header[place:]).digest() != old[:32]:
+        return None
+    return header[:place] + old[36:]
+
+
+_HEADERS: dict[int, Callable[[bytes, int, bytes], bytes | None]] = {0: _same, 1: _with_field, 2: _whole}

@@ -42,5 +42,5 @@ def restore_body(body: bytes, content_type_value: str, open_link: OpenLink) -> b
 def _exact(clean: bytes, packed: bytes, open_link: OpenLink) -> bytes | None:
     try:
         return inverse.restore(clean, packed, lambda: unlinked(clean, open_link))
-    except (ValueError, IndexError, zlib.error, struct.error):  # the form of another version
+    except (ValueError, LookupError, zlib.error, struct.error):  # the form of another version
         return None
