@@ -12,7 +12,7 @@ import struct
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import structlog
@@ -128,8 +128,7 @@ class Recorder(asyncio.Protocol):
             batch.done.set_result(kept)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's is one, by its methods only
         self._buffer = b""
 
     def data_received(self, data: bytes) -> None:
