@@ -153,7 +153,9 @@ def parse_strings(data: bytes) -> list[bytes]:
 
 
 def parse_macros(data: bytes) -> tuple[bytes, dict[str, str]]:
-    """SMFIC_MACRO: the command it belongs to, and the macros, names without braces."""
+    """SMFIC_MACRO: the command it belongs to, and the macros, names without braces. Raises MilterError."""
+    if not data:
+        raise MilterError("macros for no command")
     words = [word.decode("utf-8", "surrogateescape") for word in parse_strings(data[1:])]
     names = (name.strip("{}") for name in words[::2])
     return data[:1], dict(zip(names, words[1::2], strict=False))
