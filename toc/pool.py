@@ -23,6 +23,7 @@ from toc.errors import Overloaded
 from toc.receipts import ReceiptSpool
 from toc.records import MessageRecord, store
 from toc.startup import Startup
+from toc.store.engine import reason_of
 
 log = structlog.get_logger("toc.pool")
 
@@ -114,5 +115,5 @@ class RewritingPool:
             async with asyncio.timeout(RECORD_SECONDS), self._engine.begin() as connection:
                 await store(connection, record)
         except (SQLAlchemyError, OSError, TimeoutError) as error:
-            log.error("receipt_spooled", reason="spooled", error=type(error).__name__)
+            log.error("receipt_spooled", reason="spooled", error=reason_of(error))
             await asyncio.to_thread(self._spool.keep, record)

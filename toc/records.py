@@ -102,6 +102,8 @@ def _host_and_domain(url: str) -> tuple[str, str]:
 
 async def _see(connection: AsyncConnection, record: MessageRecord, hosts: Sequence[tuple[str, str]]) -> None:
     """Count each host and registrable domain once per message (docs/signs.md, *first seen here*)."""
+    if not hosts:
+        return
     day = record.time.toordinal()
     names = Counter(name for pair in set(hosts) for name in set(pair))
     statement = insert(connection, first_seen)

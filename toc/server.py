@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from prometheus_client import values
+
 from toc import logs
 from toc.errors import ConfigError, KeysetError
 from toc.keys import load
@@ -47,6 +49,7 @@ def run(startup: Startup, mode: Mode) -> int:
     admin = None if mode.only_redirector else bind(config.service.admin_listen, "admin")
     runtime = Path(tempfile.mkdtemp(prefix="toc-"))  # mode 0700; Unix socket paths must be short
     os.environ[METRICS] = str(runtime)
+    values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call] # chosen at its import, before this
     try:
         recorder = unix_listener(runtime / "recorder")
         children = _children(startup, mode, public, admin, (recorder, runtime / "recorder"))
@@ -102,7 +105,7 @@ def _children(
     admin: socket.socket | None,
     recorder: tuple[socket.socket, Path],
 ) -> list[Child]:
-    """Imported only here, in the parent: after the metrics' folder is set, before the first fork."""
+    """What the children need is imported here, in the parent and before the first fork: they share its memory."""
     from redirector import recorder as recording
     from toc import manager, worker
 

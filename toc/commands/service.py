@@ -26,7 +26,7 @@ admin_listen = "127.0.0.1:8081"
 # [[reputation.feeds]]
 # name = "my-blocklist"
 # url = "https://lists.example.org/domains.txt"
-# format = "domains"
+# format = "domain_list"
 
 # [[policy.rules]]
 # name = "finance"
