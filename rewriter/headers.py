@@ -107,7 +107,11 @@ def field_edit(raw: bytes, name: str, value: bytes) -> Edit[bytes]:
     ending = line_ending(raw)
     width = 74 - len(name)
     lines = [value[:width]] + [value[place : place + 74] for place in range(width, len(value), 74)]
-    top = raw.find(b"\n") + 1 if raw.startswith(MBOX) else 0
+    first = _NEWLINE.search(raw) if raw.startswith(MBOX) else None
+    top = first.end() if first else 0
+    if raw[top : top + 1] in (b" ", b"\t"):  # it would become a part of our field
+        head, _ = body_start(raw)
+        top = next((item.start for item in fields(raw, top, head)), head)
     return Edit(top, top, name.encode() + b": " + (ending + b" ").join(lines) + ending)
 
 

@@ -30,6 +30,7 @@ class Doubt(StrEnum):
     CLOSED = "closed"  # a delimiter behind the closing one: epilogue, or a further part
     PADDING = "padding"  # data behind base64 padding: decoded anew, or in one run
     CHARSET = "charset"  # links in the bytes that the charset does not show: as decoded, or as ASCII
+    DETECTED = "detected"  # a charset that was guessed from the bytes: guessed once, or again when they have changed
     UTF7 = "utf7"  # labelled UTF-7: ASCII as browsers have it, or UTF-7
 
 
