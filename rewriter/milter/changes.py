@@ -65,8 +65,8 @@ def header_changes(old: Sequence[Field], new: Sequence[Field], *, leading_space:
         for index, (was, is_) in enumerate(zip(former, fields, strict=False), 1):
             if was.value != is_.value:
                 yield change_header(index, was.name, write(is_))
-        for field in fields[len(former) :]:
-            if key not in top and len(field.value) <= MAX_FIELD:
+        for field in fields[len(former) + len(top.get(key, ())) :]:
+            if len(field.value) <= MAX_FIELD:
                 yield add_header(field.name, write(field))
     for key, fields in before.items():
         kept = len(after.get(key, ()))

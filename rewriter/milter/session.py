@@ -67,15 +67,13 @@ class Job:
 class Reply:
     """What shall be done with a mail.
 
-    message:     its new bytes, None where it stays as it is
-    add:         fields to put on top, in this order
-    remove:      names (lower case) of fields to take away first, whoever wrote them
-    reason:      for the sender (TEMPFAIL, REJECT) or the postmaster (QUARANTINE); printable ASCII
+    message: its new bytes, None where it stays as it is
+    add:     fields to put on top, in this order
+    reason:  for the sender (TEMPFAIL, REJECT) or the postmaster (QUARANTINE); printable ASCII
     """
 
     message: bytes | None = None
     add: tuple[Field, ...] = ()
-    remove: frozenset[bytes] = frozenset()
     disposition: Disposition = Disposition.ACCEPT
     reason: str = ""
 
@@ -225,13 +223,12 @@ class Session:
         return protocol.PROGRESS if self.state is State.WORKING else b""
 
     def _changes(self, job: Job, reply: Reply) -> Iterator[bytes]:
-        if reply.message is None and not reply.add and not reply.remove:
+        if reply.message is None and not reply.add:
             return
         old, old_body = split(job.raw)
         new, new_body = (old, old_body) if reply.message is None else split(reply.message)
-        wanted = [*reply.add, *(field for field in new if field.key not in reply.remove)]
         leading = bool(self._offer.options & Option.LEADING_SPACE)
-        yield from header_changes(old, wanted, leading_space=leading)
+        yield from header_changes(old, [*reply.add, *new], leading_space=leading)
         yield from body_changes(old_body, new_body)
 
     def _take(self, packet: Packet) -> Iterator[Event]:

@@ -19,15 +19,6 @@ from toc.token import Direction, normal_address
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-RESULT = b"toc-result"
-RESTORE = b"toc-restore"
-FORGED = frozenset({RESULT})
-"""Names that no mail from outside may bear. A `Toc-Restore` is not among them: the rewriter knows by its seal whether
-it is ours, and removes it where not."""
-
-OURS = frozenset({RESULT, RESTORE})
-"""Names that no mail takes along when it leaves."""
-
 DISPOSITIONS = {None: Disposition.ACCEPT, "hold": Disposition.QUARANTINE, "tempfail": Disposition.TEMPFAIL}
 UNSCANNABLE = "a part of this mail could not be read"
 
@@ -93,13 +84,12 @@ def milter_work(service: api.Service, known: Ways, version: str) -> Work:
 
 
 def reply_of(outcome: api.Outcome, way: Direction, version: str) -> Reply:
-    """What an outcome of the rewriter means to the mail server."""
-    outbound = way is Direction.OUTBOUND
+    """What an outcome of the rewriter means to the mail server. The rewriter has taken away forged fields of ours."""
+    marked = outcome.changed and way is not Direction.OUTBOUND
     disposition = DISPOSITIONS[outcome.disposition]
     return Reply(
         message=outcome.body if outcome.changed else None,
-        add=() if outbound or not outcome.changed else (Field(b"Toc-Result", result(outcome, version)),),
-        remove=OURS if outbound else FORGED,
+        add=(Field(b"Toc-Result", result(outcome, version)),) if marked else (),
         disposition=disposition,
         reason="" if disposition is Disposition.ACCEPT else UNSCANNABLE,
     )
