@@ -108,7 +108,7 @@ def decode(content: bytes, label: str, *, html: bool = False, view: View | None 
         return Text(content.decode("utf-7", "replace"), "utf-7", content, exact=False)
     if _hides_links(found) and view.doubt(Doubt.CHARSET):
         return Text(content.decode("latin-1"), "latin-1", content)
-    if "detected" in found.notes or "label_lie" in found.notes:
+    if found.codec != "utf-8" and not content.isascii() and (found.notes or lookup(label) is None):
         view.doubt(Doubt.DETECTED)  # what is guessed the next time is read then
     return found
 
