@@ -27,9 +27,8 @@ for module in (service, mail, keys, access, objects, lists, policy, record, doct
 def main() -> None:
     """Entry of the command ``toc``."""
     try:
-        app(standalone_mode=False)
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
+        code = app(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
         error.show()
         sys.exit(2)

@@ -12,7 +12,7 @@ import json
 import re
 from pathlib import Path
 
-from reversible import damage, open_link, open_restore, protect, seal_restore
+from tests.reversible import damage, open_link, open_restore, protect, seal_restore
 
 from rewriter.headers import remove_fields
 from rewriter.message import rewrite_message

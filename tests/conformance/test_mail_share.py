@@ -15,8 +15,8 @@ from itertools import zip_longest
 from pathlib import Path
 
 import pytest
-from conftest import corpus_path
-from reversible import damage, open_link, open_restore, protect, seal_restore
+from tests.conftest import corpus_path
+from tests.reversible import damage, open_link, open_restore, protect, seal_restore
 
 from rewriter.headers import remove_fields
 from rewriter.message import Rewritten, rewrite_message

@@ -11,7 +11,7 @@ import quopri
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reversible import open_link, open_restore, protect, seal_restore
+from tests.reversible import open_link, open_restore, protect, seal_restore
 
 from rewriter.headers import facts, remove_fields
 from rewriter.inverse import OUR_FIELDS

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 import pytest
-from reversible import open_link, open_restore, protect, seal_restore
+from tests.reversible import open_link, open_restore, protect, seal_restore
 
 from rewriter.headers import remove_fields
 from rewriter.message import rewrite_message
