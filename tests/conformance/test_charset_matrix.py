@@ -12,13 +12,12 @@ import json
 import re
 from pathlib import Path
 
-from tests.reversible import damage, open_link, open_restore, protect, seal_restore
-
 from rewriter.headers import remove_fields
 from rewriter.message import rewrite_message
 from rewriter.options import Options
 from rewriter.receipt import Outcome
 from rewriter.restore import restore_message
+from tests.reversible import damage, open_link, open_restore, protect, seal_restore
 from toc.url import parse
 
 CODECS = {"iso-2022-jp": "iso2022_jp_ext"}

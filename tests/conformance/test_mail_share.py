@@ -15,14 +15,14 @@ from itertools import zip_longest
 from pathlib import Path
 
 import pytest
-from tests.conftest import corpus_path
-from tests.reversible import damage, open_link, open_restore, protect, seal_restore
 
 from rewriter.headers import remove_fields
 from rewriter.message import Rewritten, rewrite_message
 from rewriter.options import Options
 from rewriter.receipt import Outcome
 from rewriter.restore import restore_message
+from tests.conftest import corpus_path
+from tests.reversible import damage, open_link, open_restore, protect, seal_restore
 
 SETS = sorted((corpus_path() or Path("/nonexistent")).glob("mail_share/*.tar.gz"))
 UNSCANNABLE = {

@@ -11,13 +11,13 @@ import quopri
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.reversible import open_link, open_restore, protect, seal_restore
 
 from rewriter.headers import facts, remove_fields
 from rewriter.inverse import OUR_FIELDS
 from rewriter.message import rewrite_body, rewrite_message
 from rewriter.options import OnUnscannable, Options
 from rewriter.restore import restore_body, restore_message
+from tests.reversible import open_link, open_restore, protect, seal_restore
 
 TYPES = (
     "text/plain", "text/html", "text/html (x)", '"text/html"', "text/x-amp-html", "multipart/mixed; boundary=b", "message/rfc822",

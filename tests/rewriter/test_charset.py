@@ -47,8 +47,8 @@ def test_a_body_is_read_in_its_charset(row: dict) -> None:
 @pytest.mark.parametrize(
     ("label", "name"),
     [
-        ("UTF8", "utf-8"), ('"utf-8"', "utf-8"), ("sjis-win", "shift_jis"), ("x-sjis", "shift_jis"), ("rot13", None), ("utf-7", None),
-        ("iso-2022-kr", None), ("", None), ("\u00fctf-8", None), ("cp50220", "iso-2022-jp"),
+        ("UTF8", "utf-8"), ('"utf-8"', "utf-8"), ("sjis-win", "shift_jis"), ("x-sjis", "shift_jis"), ("rot13", None),
+        ("utf-7", None), ("iso-2022-kr", None), ("", None), ("\u00fctf-8", None), ("cp50220", "iso-2022-jp"),
     ],
 )  # fmt: skip
 def test_labels_are_those_of_the_web_and_of_mail(label: str, name: str | None) -> None:
@@ -56,8 +56,9 @@ def test_labels_are_those_of_the_web_and_of_mail(label: str, name: str | None) -
 
 
 LETTERS = {
-    "shift_jis": "あア漢①x~ ", "iso-2022-jp": "あ漢x (\r\n", "hz-gb-2312": "报告x \n", "euc-jp": "あ漢x", "gb18030": "报€x\U0001f600",
-    "big5": "報x ", "euc-kr": "한x ", "windows-1252": "é“x", "utf-8": "あéx\U0001f600", "utf-16le": "あx\U0001f600",
+    "shift_jis": "あア漢①x~ ", "iso-2022-jp": "あ漢x (\r\n", "hz-gb-2312": "报告x \n", "euc-jp": "あ漢x",
+    "gb18030": "报€x\U0001f600", "big5": "報x ", "euc-kr": "한x ", "windows-1252": "é“x",
+    "utf-8": "あéx\U0001f600", "utf-16le": "あx\U0001f600",
 }  # fmt: skip
 
 

@@ -10,13 +10,13 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.reversible import open_link, open_restore, protect, seal_restore
 
 from rewriter.headers import remove_fields
 from rewriter.message import rewrite_message
 from rewriter.options import Options
 from rewriter.receipt import Outcome
 from rewriter.restore import restore_message
+from tests.reversible import open_link, open_restore, protect, seal_restore
 
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "mime_messages.jsonl"
 
