@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from redirector.click import Road, page_answer
-from redirector.http import SAFETY_HEADERS, Answer, Receive, Request, Scope, Send, send, text
+from redirector.http import POLICY, SAFETY_HEADERS, Answer, Receive, Request, Scope, Send, send, text
 from redirector.metrics import ANSWERS
 from redirector.pages import Renderer, Story
 from redirector.rate import Network, RateLimiter, client_of
@@ -91,7 +91,7 @@ class App:
         kind, body = self._static[name]
         length = (b"content-length", str(len(body)).encode())
         cache = (b"cache-control", b"public, max-age=3600")
-        return Answer(200, ((b"content-type", kind), length, cache, *SAFETY_HEADERS[1:]), body)
+        return Answer(200, ((b"content-type", kind), length, cache, POLICY, *SAFETY_HEADERS[1:]), body)
 
     def _security(self, _request: Request) -> Answer:
         """RFC 9116; 404 where the operator gave no contact, as the file must hold one."""

@@ -27,8 +27,6 @@ from toc.token import Flag, Sealed, open_path
 from toc.url import Url, parse
 from toc.verdict import Level, Verdict
 
-PREFETCH_HEADERS = (b"sec-purpose", b"purpose", b"x-moz")
-
 
 @dataclass(frozen=True, slots=True)
 class Tools:
@@ -127,7 +125,7 @@ class Road:
             return await self._revoked(request, opened)
         verdict = await tools.judge(opened.url, opened.sealed)
         decision = await self._decide(opened.sealed, verdict, opened.now)
-        if any(b"prefetch" in request.headers.get(name, b"") for name in PREFETCH_HEADERS):
+        if opened.actor.reason == "ahead_of_time":
             await self._record(request, opened, verdict, decision, Event.SHOWN)
             return text(503, "Not for prefetching.\n")
         is_form = Flag.FORM in opened.sealed.flags and decision.action is not Action.BLOCK

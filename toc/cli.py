@@ -10,7 +10,7 @@ import sys
 import click
 import typer
 
-from toc.commands import access, demo, doctor, keys, lists, mail, objects, policy, record, service
+from toc.commands import access, demo, doctor, keys, lists, mail, milter, objects, policy, record, service
 from toc.errors import TocError
 
 app = typer.Typer(
@@ -20,7 +20,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for module in (service, mail, keys, access, objects, lists, policy, record, doctor, demo):
+for module in (service, mail, milter, keys, access, objects, lists, policy, record, doctor, demo):
     module.register(app)
 
 

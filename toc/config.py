@@ -47,8 +47,7 @@ class Service(Section, frozen=True, kw_only=True):
     ] = ()
     contact: Annotated[str, Meta(description="Whom recipients ask: shown on every page")] = ""
     security_contact: Annotated[str, Meta(description="For security.txt (RFC 9116): mailto: or https: URL")] = ""
-    timezone: Annotated[str, Meta(description="IANA zone of times in the console and on pages")] = "UTC"
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="What is logged")] = "info"
 
 
 class LinkSettings(Section, frozen=True, kw_only=True):
@@ -121,36 +120,22 @@ class FeedSettings(Section, frozen=True, kw_only=True):
     checksum_url: Annotated[str, Meta(description="Where its SHA-256 stands, if the source gives one")] = ""
     must_hit: Annotated[tuple[str, ...], Meta(description="URLs that a good list holds")] = ()
     must_miss: Annotated[tuple[str, ...], Meta(description="URLs that a good list does not hold")] = ()
-    max_megabytes: Annotated[PositiveInt, Meta(description="Size limit after decompression")] = 2048
     licence: Annotated[str, Meta(description="Note on its terms of use")] = ""
     proxy: Annotated[str, Meta(description="HTTP proxy for this source")] = ""
-    username: Annotated[str, Meta(description="For sources that ask for one")] = ""
-    password_file: Annotated[str, Meta(description="File with its password or API key")] = ""
 
 
 class DnsListSettings(Section, frozen=True, kw_only=True):
-    name: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9_-]{0,39}$")]
+    name: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9_-]{0,39}$", description="Name in matches and logs")]
     zone: Annotated[str, Meta(description="Zone of the list, such as `dbl.example.org`; RPZ: the resolver answers")]
     nameserver: Annotated[str, Meta(description="ADDRESS or ADDRESS:PORT of the resolver")] = "127.0.0.1"
-    kind: Literal["dnsbl", "rpz"] = "dnsbl"
-    level: Literal["suspicious", "highly_suspicious", "dangerous"] = "dangerous"
-    threat: str = "other"
-    required: bool = False
-
-
-class RemoteSettings(Section, frozen=True, kw_only=True):
-    name: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9_-]{0,39}$")]
-    kind: Annotated[Literal["safebrowsing", "peer"], Meta(description="Safe Browsing v5, or another installation")]
-    urls: Annotated[tuple[str, ...], Meta(description="Base URLs, asked in order")]
-    key_file: Annotated[str, Meta(description="File with the API key")] = ""
-    required: bool = False
-
-
-class ApexSettings(Section, frozen=True, kw_only=True):
-    url: Annotated[str, Meta(description="Base URL of Apex Central")] = ""
-    application_id: str = ""
-    key_file: Annotated[str, Meta(description="File with the API key")] = ""
-    minutes: PositiveInt = 15
+    kind: Annotated[
+        Literal["dnsbl", "rpz"], Meta(description="A list to be asked, or a resolver with a policy zone")
+    ] = "dnsbl"
+    level: Annotated[
+        Literal["suspicious", "highly_suspicious", "dangerous"], Meta(description="Level that a match leads to")
+    ] = "dangerous"
+    threat: Annotated[str, Meta(description="Threat type of its matches")] = "other"
+    required: Annotated[bool, Meta(description="A verdict without this source counts as unchecked")] = False
 
 
 class BrandSettings(Section, frozen=True, kw_only=True):
@@ -162,56 +147,19 @@ class ReputationSettings(Section, frozen=True, kw_only=True):
     deadline_ms: Annotated[PositiveInt, Meta(description="How long live sources may take together")] = 300
     popularity: Annotated[str, Meta(description="File of well-known domains, one a line: familiar hosts")] = ""
     suffix_list: Annotated[str, Meta(description="A newer public suffix list")] = ""
-    objects_required: bool = False
+    objects_required: Annotated[bool, Meta(description="A verdict without the objects counts as unchecked")] = False
     feeds: tuple[FeedSettings, ...] = ()
     dns: tuple[DnsListSettings, ...] = ()
-    remote: tuple[RemoteSettings, ...] = ()
     brands: tuple[BrandSettings, ...] = ()
-    apex: ApexSettings = ApexSettings()
 
 
 class MilterSettings(Section, frozen=True, kw_only=True):
-    listen: Annotated[str, Meta(description="HOST:PORT or unix:/PATH")] = "127.0.0.1:8082"
+    listen: Annotated[str, Meta(description="HOST:PORT or unix:/PATH of `toc milter`")] = "127.0.0.1:8082"
     internal_networks: Annotated[tuple[str, ...], Meta(description="Mail from these is outbound or internal")] = ()
     internal_domains: Annotated[tuple[str, ...], Meta(description="Domains whose recipients are ours")] = ()
     trusted_relays: Annotated[tuple[str, ...], Meta(description="Hosts whose mail passes untouched, by address")] = ()
     concurrency: Annotated[PositiveInt, Meta(description="Messages in work at once")] = 64
     timeout_seconds: Annotated[PositiveInt, Meta(description="Time for one message")] = 120
-    authserv_id: Annotated[str, Meta(description="Name in Authentication-Results; empty: none is added")] = ""
-    arc_key: Annotated[str, Meta(description="PEM key for ARC seals; empty: none is added")] = ""
-    arc_selector: str = ""
-    arc_domain: str = ""
-
-
-class SyslogSettings(Section, frozen=True, kw_only=True):
-    address: Annotated[str, Meta(description="HOST:PORT")]
-    tls: bool = True
-    ca_file: str = ""
-    format: Literal["json", "cef", "ecs"] = "cef"
-
-
-class WebhookSettings(Section, frozen=True, kw_only=True):
-    url: str
-    secret_file: Annotated[str, Meta(description="Key of the HMAC-SHA256 signature")]
-    format: Literal["json", "ecs", "urlclickevents"] = "json"
-
-
-class SiemSettings(Section, frozen=True, kw_only=True):
-    syslog: tuple[SyslogSettings, ...] = ()
-    webhooks: tuple[WebhookSettings, ...] = ()
-
-
-class AlertSettings(Section, frozen=True, kw_only=True):
-    mail_to: tuple[str, ...] = ()
-    mail_from: str = ""
-    smtp: Annotated[str, Meta(description="HOST:PORT of the mail relay for alerts")] = ""
-    webhook: str = ""
-    group_minutes: Annotated[PositiveInt, Meta(description="One mail per subject in this time")] = 10
-    threats: Annotated[tuple[str, ...], Meta(description="Threat types whose clicks alert")] = ("c2",)
-    people: Annotated[tuple[str, ...], Meta(description="Recipients whose clicks on bad links alert")] = ()
-    burst_clicks: Annotated[NotNegative, Meta(description="Clicks on one bad host that alert; 0: never")] = 0
-    burst_minutes: PositiveInt = 10
-    console_url: Annotated[str, Meta(description="Base of the console, for links in alerts")] = ""
 
 
 class PolicySettings(Section, frozen=True, kw_only=True):
@@ -231,8 +179,6 @@ class Config(Section, frozen=True, kw_only=True):
     pages: Branding = Branding()
     reputation: ReputationSettings = ReputationSettings()
     milter: MilterSettings = MilterSettings()
-    siem: SiemSettings = SiemSettings()
-    alerts: AlertSettings = AlertSettings()
     policy: PolicySettings = PolicySettings()
     base: str = "."
     source: str = ""

@@ -132,6 +132,12 @@ def disable(keyset: Keyset, key_id: bytes) -> Keyset:
     )
 
 
+def move(keyset: Keyset, public_url: str) -> Keyset:
+    """Seal for another base URL; the former ones stay, so that their links are still known as ours."""
+    new = _public_url(public_url)
+    return replace(keyset, public_urls=(new, *(url for url in keyset.public_urls if url != new)))
+
+
 def load(path: Path) -> Keyset:
     """Read the file. Raises KeysetError: missing, open to others, or broken; the message says which and what to do."""
     try:

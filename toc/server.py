@@ -33,7 +33,6 @@ class Mode:
 
     workers: int | None = None
     only_redirector: bool = False
-    sunset: bool = False
     ready_file: Path | None = None
 
 
@@ -113,7 +112,7 @@ def _children(
     database = None if mode.only_redirector else config.database
 
     def worker_of(number: int) -> Callable[[Callable[[], None]], None]:
-        place = worker.Place(number, public, recorder[1], database, mode.sunset)
+        place = worker.Place(number, public, recorder[1], database)
         return lambda ready: worker.run(startup, place, ready)
 
     children = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zoneinfo
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,9 +69,5 @@ def _check(config: Config) -> None:
             f"[service] admin_listen = {service.admin_listen!r} is not loopback: it needs admin_tls_cert and "
             "admin_tls_key, or admin_behind_proxy = true where a proxy adds TLS"
         )
-    try:
-        zoneinfo.ZoneInfo(service.timezone)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError):
-        raise ConfigError(f"[service] timezone = {service.timezone!r} is no IANA zone such as Asia/Tokyo") from None
     if not config.database.startswith(("sqlite:///", "postgresql://")):
         raise ConfigError("[service] database must begin with sqlite:/// or postgresql://")

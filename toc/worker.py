@@ -14,17 +14,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
 import uvicorn
 import uvloop
-from redirector.branding import load_branding
-from redirector.pages import Renderer
-from redirector.record import Recorder
-from redirector.spool import Spool
 
 from redirector.app import App, Limits
+from redirector.branding import load_branding
 from redirector.click import Road, Tools
+from redirector.pages import Renderer
 from redirector.protocol import LimitedProtocol
 from redirector.rate import Network, RateLimiter
+from redirector.record import Recorder
+from redirector.spool import Spool
 from toc.knowledge import Knowledge, utc_now
 from toc.live import live_sources
 from toc.sightings import StoreReader
@@ -32,6 +33,8 @@ from toc.startup import Startup
 from toc.token import Sealed, nonce_key
 from toc.url import Url
 from toc.verdict import Verdict
+
+log = structlog.get_logger("toc.worker")
 
 REFRESH_SECONDS = 0.25
 """How often the files of `Knowledge` are looked at: a change is effective on every worker within a second."""
@@ -45,7 +48,6 @@ class Place:
     listener: socket.socket
     recorder: Path
     database: str | None
-    sunset: bool = False
 
 
 def run(startup: Startup, place: Place, ready: Callable[[], None]) -> None:
@@ -61,6 +63,8 @@ async def _serve(startup: Startup, place: Place, ready: Callable[[], None]) -> N
     recorder = Recorder(place.recorder, spool, config.spool.commit_ms / 1000)
     await recorder.start()
     renderer = Renderer(load_branding(config))
+    if renderer.refused is not None:
+        log.error("template_refused", error=str(renderer.refused))
     road = Road(_tools(knowledge, reader, recorder), renderer, config, networks(config.clicks.scanner_networks))
     proxies = networks(config.service.trusted_proxies)
     bad = RateLimiter(config.clicks.rate, config.clicks.burst, proxies)

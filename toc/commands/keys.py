@@ -62,6 +62,14 @@ def disable(
     print(f"{key} is disabled")
 
 
+@commands.command("public-url")
+def public_url(url: Annotated[str, typer.Argument(help="New base of the links.")], config: ConfigOption = None) -> None:
+    """Seal for another base URL from now on; links with the former ones stay ours."""
+    path = startup.read(config).config.keyset_path
+    keyset = keys.change(path, lambda old: keys.move(old, url))
+    print(f"links begin with {keyset.public_urls[0].href} now; set [service] public_url to it")
+
+
 def _key_id(text: str) -> bytes:
     try:
         return bytes.fromhex(text)

@@ -72,7 +72,6 @@ def init(
 def serve(
     workers: Annotated[int | None, typer.Option(help="Processes that answer clicks.", min=1)] = None,
     only: Annotated[str | None, typer.Option(help="`redirector`: answer clicks and nothing else.")] = None,
-    sunset: Annotated[bool, typer.Option(help="Forward by the keyset alone, after a page that says so.")] = False,
     ready_file: Annotated[Path | None, typer.Option(help="Appears when everything answers.")] = None,
     config: ConfigOption = None,
 ) -> None:
@@ -82,4 +81,4 @@ def serve(
     # Imported here: the metrics library fixes at its import whether numbers are summed over processes.
     from toc import server
 
-    raise typer.Exit(server.run(startup.read(config), server.Mode(workers, only == "redirector", sunset, ready_file)))
+    raise typer.Exit(server.run(startup.read(config), server.Mode(workers, only == "redirector", ready_file)))

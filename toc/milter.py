@@ -1,0 +1,43 @@
+"""``toc milter``: the rewriting pool behind the milter protocol, for Postfix and Sendmail. Puts the parts together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable
+from importlib.metadata import version
+
+from rewriter.milter.server import Limits, serve
+from rewriter.milter.session import SessionLimits
+from rewriter.milter.work import milter_work, ways
+from toc.pool import RewritingPool
+from toc.startup import Startup
+from toc.store.engine import open_async
+
+GRACE_SECONDS = 20.0
+
+
+def run(startup: Startup, ready: Callable[[str], None]) -> None:
+    """Serve until SIGTERM; `ready` is called with the bound address."""
+    asyncio.run(_serve(startup, ready))
+
+
+async def _serve(startup: Startup, ready: Callable[[str], None]) -> None:
+    config = startup.config
+    chosen = config.milter
+    engine = open_async(config.database)
+    known = ways(chosen.internal_networks, chosen.internal_domains, chosen.trusted_relays)
+    session = SessionLimits(max_message=config.rewriter.max_message)
+    limits = Limits(session, work_seconds=chosen.timeout_seconds, concurrency=chosen.concurrency)
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    async with contextlib.AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(RewritingPool.open(startup, engine))
+        server = await serve(chosen.listen, milter_work(pool, known, version("time-of-click")), limits)
+        ready(server.address)
+        await stopped.wait()
+        await server.close(grace=GRACE_SECONDS)
+    await engine.dispose()
