@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from asn1crypto import cms, core
+from asn1crypto import cms
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -99,7 +99,7 @@ def rewrap(envelope: Envelope, content: bytes) -> bytes:
     """The same structure around other content. Its signature does not verify any more, as it did not before."""
     body = zlib.compress(content) if envelope.kind == "compressed" else content
     info = envelope.info.copy()
-    info["content"]["encap_content_info"]["content"] = core.ParsableOctetString(body)
+    info["content"]["encap_content_info"]["content"] = body
     return bytes(info.dump(force=True))
 
 
@@ -125,9 +125,11 @@ def _verify(data: cms.SignedData, content: bytes, roots: Sequence[bytes], now: d
     certificates = [x509.load_der_x509_certificate(item.chosen.dump()) for item in data["certificates"]]
     store = x509.verification.Store([x509.load_der_x509_certificate(root) for root in roots])
     # Certificates for mail have no DNS names, and old ones lack extensions that the web's profile wants.
-    policy = x509.verification.ExtensionPolicy.permit_all()
+    any_criticality = x509.verification.Criticality.AGNOSTIC
+    leaf = x509.verification.ExtensionPolicy.permit_all()
+    issuer = leaf.require_present(x509.BasicConstraints, any_criticality, None)
     builder = x509.verification.PolicyBuilder().store(store).time(now)
-    verifier = builder.extension_policies(ca_policy=policy, ee_policy=policy).build_client_verifier()
+    verifier = builder.extension_policies(ca_policy=issuer, ee_policy=leaf).build_client_verifier()
     for signer in signers:
         serial = int(signer["sid"].chosen["serial_number"].native)
         certificate = next((item for item in certificates if item.serial_number == serial), None)
