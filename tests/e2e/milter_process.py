@@ -1,6 +1,6 @@
 """The milter of an installation as a process of its own, for tests that kill, stop and restart it.
 
-    python -m tests.e2e.milter_process SETTINGS HOST:PORT READY_FILE
+python -m tests.e2e.milter_process SETTINGS HOST:PORT READY_FILE
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from rewriter.milter.session import SessionLimits
 from rewriter.milter.work import milter_work, ways
 from toc import startup
 from toc.pool import RewritingPool
-from toc.store.engine import open_async, upgrade
+from toc.store.engine import open_async
 
 
 async def main(settings: Path, listen: str, ready: Path) -> None:
     loaded = startup.read(settings)
     config = loaded.config
     chosen = config.milter
-    upgrade(config.database)
     engine = open_async(config.database)
     known = ways(chosen.internal_networks, chosen.internal_domains, chosen.trusted_relays)
     session = SessionLimits(max_message=config.rewriter.max_message)
