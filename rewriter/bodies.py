@@ -8,7 +8,7 @@ from typing import Literal
 from rewriter.calendar import rewrite_calendar
 from rewriter.charset import Text
 from rewriter.html import rewrite_html
-from rewriter.mime import Part
+from rewriter.mime import MESSAGES, Part
 from rewriter.options import Options
 from rewriter.receipt import BodyResult, Outcome, Row
 from rewriter.text import rewrite_text
@@ -54,6 +54,7 @@ _ONE_BODY = frozenset({"multipart/alternative", "multipart/related"})
 
 _HTML_FILES = (".htm", ".html", ".xhtml", ".shtml", ".svg")
 MAX_LISTED = 1000
+_WIDE = re.compile(rb"h\0t\0t\0p\0", re.IGNORECASE)
 _URL = re.compile(rb"https?://[!-;=?-Z\[\]_a-z~]{3,2000}", re.IGNORECASE)
 
 
@@ -69,7 +70,8 @@ def body_kind(part: Part) -> BodyKind | None:
         return "opaque"
     if part.type.kind in _DATA and attached:
         return None
-    return "text" if part.type.kind.startswith(("text/", "multipart/")) else None
+    whole = part.type.kind in MESSAGES or part.type.kind.startswith("multipart/")  # what was not taken apart
+    return "text" if whole or part.type.kind.startswith("text/") else None
 
 
 def rewrite_text_of(kind: BodyKind, text: Text, part: Part, protect: Protect, options: Options) -> BodyResult:
@@ -87,6 +89,8 @@ def rewrite_text_of(kind: BodyKind, text: Text, part: Part, protect: Protect, op
 def list_urls(content: bytes, path: str) -> list[Row]:
     """The URLs inside something that we cannot edit, each once: ``not_coverable``."""
     found: dict[str, Row] = {}
+    if _WIDE.search(content):
+        content += b" " + content.replace(b"\0", b"")
     for match in _URL.finditer(content):
         spelt = match.group().decode("ascii").rstrip(".,;:!?')]")
         try:

@@ -247,33 +247,35 @@ def byte_edits(text: Text, edits: Sequence[Edit[str]]) -> list[Edit[bytes]]:
         return shifted.edits_of(text.content, text.codec, text.stretches, edits)
     if text.codec == "utf-7":
         return _utf7_edits(text, edits)
-    new_codec = text.codec if text.codec.startswith("utf-16") else "ascii"
-    if text.exact and text.text.isascii() and new_codec == "ascii":
+    if text.codec.startswith("utf-16"):  # two bytes a code unit, a broken one too
+        return _by_encoding(text, edits)
+    if text.exact and text.text.isascii():
         return [Edit(e.start + text.skip, e.end + text.skip, e.new.encode("ascii")) for e in edits]
     if text.exact and text.text.encode(text.codec, "replace") == text.content[text.skip :]:
-        return _by_encoding(text, edits, new_codec)
+        return _by_encoding(text, edits)
     places = _Places(text)
-    return [Edit(*places.span(edit), edit.new.encode(new_codec)) for edit in edits]
+    return [Edit(*places.span(edit), edit.new.encode("ascii")) for edit in edits]
 
 
-def _by_encoding(text: Text, edits: Sequence[Edit[str]], new_codec: str) -> list[Edit[bytes]]:
+def _by_encoding(text: Text, edits: Sequence[Edit[str]]) -> list[Edit[bytes]]:
     """Offsets by encoding what lies between: linear, as each stretch is encoded once."""
     found = []
-    place, offset = 0, text.skip
+    place, offset, last = 0, text.skip, len(text.content)
+    new_codec = text.codec if text.codec.startswith("utf-16") else "ascii"
     for edit in edits:
         offset += len(text.text[place : edit.start].encode(text.codec))
         start = offset
         offset += len(text.text[edit.start : edit.end].encode(text.codec))
         place = edit.end
-        found.append(Edit(start, offset, edit.new.encode(new_codec)))
+        found.append(Edit(min(start, last), min(offset, last), edit.new.encode(new_codec)))
     return found
 
 
 class _Places:
     """Byte offsets of characters, for bytes that the codec would not give back: cp932 has two spellings of some.
 
-    A line at a time, as no multi-byte charset of mail has LF as a second byte; the whole text at once in UTF-16, and
-    where the lines by themselves would read differently. Asked in ascending order.
+    A line at a time, as no multi-byte charset of mail has LF as a second byte; the whole text at once where the lines by
+    themselves would read differently. Asked in ascending order.
     """
 
     def __init__(self, text: Text) -> None:
@@ -303,8 +305,7 @@ class _Places:
 
     def _cut(self) -> Iterator[tuple[int, int]]:
         content, codec, skip = self._text.content, self._text.codec, self._text.skip
-        ends = [] if codec.startswith("utf-16") else [found.end() for found in re.finditer(rb"\n", content)]
-        cuts = [skip, *(end for end in ends if end > skip)]
+        cuts = [skip, *(found.end() for found in re.finditer(rb"\n", content) if found.end() > skip)]
         lines = [*zip(cuts, [*cuts[1:], len(content)], strict=True)]
         if "".join(content[start:end].decode(codec, "replace") for start, end in lines) != self._text.text:
             lines = [(skip, len(content))]

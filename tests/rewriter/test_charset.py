@@ -115,3 +115,17 @@ def test_links_that_a_charset_hides_are_a_second_reading() -> None:
     view = View()
     decode(b"\x1b$Bhttp://a.b\x1b(B", "iso-2022-jp", view=view)
     assert Doubt.CHARSET in view.seen
+
+
+@given(
+    st.lists(st.sampled_from([b"a\0", b"\x3d\xd8", b"\x00\xde", b"\x42\x30", b"\n\0", b"h\0"]), max_size=20),
+    st.booleans(),
+    st.data(),
+)
+def test_broken_utf_16_keeps_its_places(units: list[bytes], odd: bool, data: st.DataObject) -> None:
+    content = b"\xff\xfe" + b"".join(units) + b"x" * odd
+    found = decode(content, "")
+    whole = len(found.text) - odd  # nothing can stand behind half a code unit
+    start, end = sorted((data.draw(st.integers(0, whole)), data.draw(st.integers(0, whole))))
+    new = decode(apply(content, byte_edits(found, [Edit(start, end, "|NEW|")])), "").text
+    assert new == found.text[:start] + "|NEW|" + found.text[end:]
