@@ -35,7 +35,6 @@ _KINDS: dict[str, BodyKind] = {
     "text/richtext": "text",
     "image/svg+xml": "opaque",
     "application/xml": "opaque",
-    "text/xml": "opaque",
     "message/delivery-status": "text",
     "message/disposition-notification": "text",
     "message/feedback-report": "text",
@@ -66,12 +65,13 @@ def body_kind(part: Part) -> BodyKind | None:
         return "opaque" if attached and (part.file_name or part.number > 1) else "html"
     if kind is not None:
         return kind
-    if part.file_name.endswith(_HTML_FILES):
+    is_text = part.type.kind.startswith("text/")
+    if part.file_name.endswith(_HTML_FILES) and (attached or not is_text):
         return "opaque"
     if part.type.kind in _DATA and attached:
         return None
     whole = part.type.kind in MESSAGES or part.type.kind.startswith("multipart/")  # what was not taken apart
-    return "text" if whole or part.type.kind.startswith("text/") else None
+    return "text" if whole or is_text else None
 
 
 def rewrite_text_of(kind: BodyKind, text: Text, part: Part, protect: Protect, options: Options) -> BodyResult:
