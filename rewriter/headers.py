@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from email.utils import getaddresses
 
 from rewriter import charset
-from rewriter.edit import Edit, apply
+from rewriter.edit import Edit
 from rewriter.transfer import decode_base64
 
 MAX_HEADER = 1_000_000
@@ -113,11 +113,6 @@ def field_edit(raw: bytes, name: str, value: bytes) -> Edit[bytes]:
         head, _ = body_start(raw)
         top = next((item.start for item in fields(raw, top, head)), head)
     return Edit(top, top, name.encode() + b": " + (ending + b" ").join(lines) + ending)
-
-
-def add_field(raw: bytes, name: str, value: bytes) -> bytes:
-    """`raw` with that field."""
-    return apply(raw, [field_edit(raw, name, value)])
 
 
 def line_ending(raw: bytes) -> bytes:

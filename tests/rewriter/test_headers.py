@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewriter.headers import add_field, facts, field, fields, remove_fields
+from rewriter.edit import apply
+from rewriter.headers import facts, field, field_edit, fields, remove_fields
 
 RAW = (
     b"Received: by x\r\n\tfor y\r\nFrom: =?utf-8?B?5bGx55Sw?= <Yamada@Example.jp>\r\nTo: a@example.org, B <b@example.org>\r\n"
@@ -53,7 +54,7 @@ def test_subjects_are_readable(raw: bytes, body_charset: str, subject: str, why:
 
 
 def test_a_field_added_stands_on_top_folded_and_can_be_removed() -> None:
-    new = add_field(RAW, "Toc-Restore", b"x" * 300)
+    new = apply(RAW, [field_edit(RAW, "Toc-Restore", b"x" * 300)])
     assert new.startswith(b"Toc-Restore: xxx")
     assert max(map(len, new.splitlines())) <= 76
     assert b"".join(field(new, "toc-restore")[0].split()) == b"x" * 300
@@ -69,7 +70,7 @@ ODD = [
 
 @pytest.mark.parametrize(("raw", "new", "why"), ODD)
 def test_a_field_never_takes_in_what_follows(raw: bytes, new: bytes, why: str) -> None:
-    assert add_field(raw, "T", b"v") == new, why
+    assert apply(raw, [field_edit(raw, "T", b"v")]) == new, why
     assert remove_fields(new, {"t"}) == raw
 
 
