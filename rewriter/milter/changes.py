@@ -15,6 +15,9 @@ from rewriter.milter.protocol import add_header, change_header, insert_header, r
 MAX_FIELD = 60_000
 """Longest field that we add: a packet to Sendmail holds 65,535 bytes, and Postfix cuts a header off at 102,400."""
 
+TOP = 1
+"""Place of a field on top: behind the `Received` that Postfix and Sendmail add and don't show to filters."""
+
 _FIELD_END = re.compile(rb"\r\n(?![ \t])")
 
 
@@ -75,7 +78,7 @@ def header_changes(old: Sequence[Field], new: Sequence[Field], *, leading_space:
     for fields in reversed(top.values()):
         for field in reversed(fields):
             if len(field.value) <= MAX_FIELD:
-                yield insert_header(0, field.name, write(field))
+                yield insert_header(TOP, field.name, write(field))
 
 
 def body_changes(old: memoryview, new: memoryview) -> Iterator[bytes]:

@@ -221,7 +221,7 @@ def add_header(name: bytes, value: bytes) -> bytes:
 
 
 def insert_header(index: int, name: bytes, value: bytes) -> bytes:
-    """Insert a header so that it becomes number `index`, counted from 0."""
+    """Insert a header behind the first `index` ones. The mail server's own `Received` counts, though we are not shown it."""
     return packet(b"i", struct.pack("!I", index) + name + b"\0" + value + b"\0")
 
 

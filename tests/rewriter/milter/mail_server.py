@@ -68,7 +68,8 @@ class Held:
             case "h":
                 self.fields.append(_named(data))
             case "i":
-                self.fields.insert(int.from_bytes(data[:4], "big"), _named(data[4:]))
+                place = int.from_bytes(data[:4], "big") - 1  # the mail server's own Received is number 0, and not shown
+                self.fields.insert(place, _named(data[4:]))
             case "m":
                 self._change(int.from_bytes(data[:4], "big"), *_named(data[4:]))
             case "b":
