@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from redirector.click import Road, page_answer
@@ -49,6 +49,7 @@ class App:
         if scope["type"] != "http":
             return
         request = _request(scope, receive, self._limits.proxies)
+        request = replace(request, path=self._road.without_prefix(request.path))
         if self._in_work >= self._limits.capacity:
             answer = self._page(request, Page.OVERLOADED, 503, RETRY_AFTER)
         else:
@@ -61,7 +62,7 @@ class App:
         await send(send_message, answer, head_only=request.method == "HEAD")
 
     async def _answer(self, request: Request) -> Answer:
-        path = self._road.without_prefix(request.path)
+        path = request.path
         room, rest = path[:3], path[3:]
         if room in ("/u/", "/p/"):
             answer = await self._road.answer(request, rest, preview=room == "/p/")

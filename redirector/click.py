@@ -253,7 +253,8 @@ class Road:
 
 
 def page_answer(renderer: Renderer, request: Request, story: Story, status: int, *more: tuple[bytes, bytes]) -> Answer:
-    """A page in the reader's language."""
+    """A page in the reader's language; its relative URLs start from the path that was asked for."""
+    story = replace(story, root="../" * (request.path.count("/") - 1))
     body = renderer.render(story, request.header(b"accept-language"), chosen_language(request.query))
     length = (b"content-length", str(len(body)).encode())
     return Answer(status, (*renderer.headers(story.page), length, *more), body)

@@ -36,7 +36,7 @@ PLAIN = (*SAFETY_HEADERS, POLICY)
 class Request:
     """What the road of a click looks at.
 
-    path:    raw path, as the client sent it, without the query
+    path:    raw path below our base URL, as the client sent it, without the query
     headers: lower-case names; of repeated ones the last
     client:  address, after listed proxies
     """

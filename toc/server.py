@@ -106,7 +106,7 @@ def _children(
 ) -> list[Child]:
     """What the children need is imported here, in the parent and before the first fork: they share its memory."""
     from redirector import recorder as recording
-    from toc import manager, worker
+    from toc import management, worker
 
     config = startup.config
     database = None if mode.only_redirector else config.database
@@ -121,5 +121,5 @@ def _children(
     ]
     if admin is not None:
         children.append(Child("recorder", lambda ready: recording.run(config, recorder[0], ready), stage=0))
-        children.append(Child("manager", lambda ready: manager.run(startup, admin, ready), stage=1))
+        children.append(Child("manager", lambda ready: management.run(startup, admin, ready), stage=1))
     return children

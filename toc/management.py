@@ -37,7 +37,7 @@ from toc.store.engine import open_async
 from toc.web import problem
 from toc.worker import new_id, refresh_for_ever, serve_http, tls_of
 
-log = structlog.get_logger("toc.manager")
+log = structlog.get_logger("toc.management")
 
 
 def run(startup: Startup, listener: socket.socket, ready: Callable[[], None]) -> None:
