@@ -12,28 +12,27 @@ import random
 import re
 import signal
 import socket
-import subprocess
-import sys
+import socketserver
 import tarfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from rewriter.api import Envelope
+from rewriter.api import Envelope, Outcome
 from rewriter.milter.work import result
-from tests.conftest import ROOT
-from tests.e2e.conftest import TOC
+from tests.e2e.milter import Milter
 from tests.e2e.postfix import (
     Postfix,
     Sink,
     Submission,
     crlf,
-    free_port,
     postfix,
     require,
     running_sink,
@@ -51,43 +50,6 @@ OUR_LINK = re.compile(rb"http://links\.example\.net/u/")
 
 
 @dataclass
-class Milter:
-    """Our milter, in a process that can be killed."""
-
-    settings: Path
-    listen: str
-    process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        ready = self.settings.parent / "milter-ready"
-        ready.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "tests.e2e.milter_process", str(self.settings), self.listen, str(ready)]
-        with (self.settings.parent / "milter.log").open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
-        end = time.monotonic() + 60
-        while not ready.exists():
-            assert self.process.poll() is None, (self.settings.parent / "milter.log").read_text()
-            assert time.monotonic() < end
-            time.sleep(0.05)
-
-    def signal(self, number: int) -> None:
-        """To the process and its rewriting pool."""
-        assert self.process is not None
-        os.killpg(self.process.pid, number)
-
-    def kill(self) -> None:
-        self.signal(signal.SIGKILL)
-        assert self.process is not None
-        self.process.wait(20)
-
-    def stop(self) -> None:
-        assert self.process is not None
-        if self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait(40)
-
-
-@dataclass
 class Gateway:
     milter: Milter
     with_us: Postfix
@@ -100,30 +62,35 @@ class Gateway:
         for hours in (0, 1):  # a link bears the hour of its making, and the run may have crossed one
             then = datetime.now(UTC) - timedelta(hours=hours)
             outcome = Rewriting(startup.read(self.milter.settings), lambda then=then: then).rewrite_message(raw, facts)
-            field = b"Toc-Result:" + result(outcome.outcome, "test") + b"\r\n" if outcome.outcome.changed else b""
-            found.append(field + outcome.outcome.body)
+            found.append(with_result(outcome.outcome))
         return found
 
 
+def with_result(outcome: Outcome) -> bytes:
+    field = b"Toc-Result:" + result(outcome, version("time-of-click")) + b"\r\n" if outcome.changed else b""
+    return field + outcome.body
+
+
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     require("postfix")
-    folder = tmp_path_factory.mktemp("gateway") / "toc"
-    subprocess.run(
-        [*TOC, "init", str(folder), "--public-url", "http://links.example.net"], check=True, capture_output=True
-    )
-    milter = Milter(folder / "toc.toml", f"127.0.0.1:{free_port()}")
+    milter = Milter.installed(tmp_path_factory.mktemp("gateway"))
     with (
         running_sink() as here,
         running_sink() as there,
-        postfix(here, milter=f"inet:{milter.listen}") as with_us,
+        postfix(here, milter=milter.for_postfix) as with_us,
         postfix(there) as alone,
     ):
-        milter.start()
-        try:
-            yield Gateway(milter, with_us, alone)
-        finally:
-            milter.stop()
+        yield Gateway(milter, with_us, alone)
+        milter.stop()
+
+
+@pytest.fixture
+def gateway(installation: Gateway) -> Gateway:
+    """With a milter that runs, whatever the test before did to it."""
+    if not installation.milter.runs:
+        installation.milter.start()
+    return installation
 
 
 def only(sink: Sink, recipient: str) -> bytes:
@@ -157,8 +124,7 @@ def check_all(gateway: Gateway, mails: list[Submission]) -> tuple[int, int]:
             assert ours == plain, mail.recipients
             continue
         changed += 1
-        field = b"Toc-Result:" + result(outcome, "test") + b"\r\n"
-        assert ours == field + outcome.body or ours in gateway.expected(plain, mail), mail.recipients
+        assert ours == with_result(outcome) or ours in gateway.expected(plain, mail), mail.recipients
     return changed, len(mails) - changed
 
 
@@ -308,18 +274,17 @@ def test_sessions_live_through_a_restart_that_was_asked_for(gateway: Gateway) ->
 @contextmanager
 def listening(answer: bytes) -> Iterator[str]:
     """Something that is no milter: it says `answer` and closes."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        pid = os.fork()
-        if pid == 0:
-            while True:
-                peer, _ = server.accept()
-                peer.sendall(answer)
-                peer.close()
-        try:
-            yield f"inet:127.0.0.1:{server.getsockname()[1]}"
-        finally:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+
+    class Says(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(answer)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Says) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield f"inet:127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
 
 
 def test_two_thousand_parts(gateway: Gateway) -> None:
@@ -418,13 +383,10 @@ def test_garbage_from_what_should_be_the_milter(answer: bytes) -> None:
         assert not sink.deliveries
 
 
-def test_a_hold_waits_in_the_queue_as_configured(gateway: Gateway, tmp_path: Path) -> None:
+def test_a_hold_waits_in_the_queue_as_configured(gateway: Gateway) -> None:
     """`on_unscannable = "hold"`: Postfix takes the mail and keeps it for the postmaster."""
-    text = gateway.milter.settings.read_text() + '\n[rewriter]\non_unscannable = "hold"\nmax_parts = 3\n'
-    settings = gateway.milter.settings.with_name("hold.toml")
-    settings.write_text(text)
-    milter = Milter(settings, f"127.0.0.1:{free_port()}")
-    with running_sink() as sink, postfix(sink, milter=f"inet:{milter.listen}") as server:
+    milter = gateway.milter.with_settings("hold", '[rewriter]\non_unscannable = "hold"\nmax_parts = 3\n')
+    with running_sink() as sink, postfix(sink, milter=milter.for_postfix) as server:
         milter.start()
         try:
             body = "".join("--b\r\n\r\nhttps://one.example.org/a\r\n" for _ in range(9)) + "--b--\r\n"
