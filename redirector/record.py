@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import msgspec
 import structlog
@@ -22,12 +23,19 @@ from redirector.spool import Spool, SpoolFull
 log = structlog.get_logger("redirector.record")
 
 FRAME = struct.Struct(">IQ")
-"""Length of the rows' msgpack, number of the batch."""
+"""Bytes of the rows (a msgpack array of arrays), number of the batch."""
 
 ACK = struct.Struct(">Q?")
 """Number of the batch, and whether it was committed."""
 
-RECONNECT_SECONDS = 0.2
+_ARRAY = struct.Struct(">BI")
+_ARRAY_32 = 0xDD
+"""msgpack's array with a length of 32 bits: the rows, each encoded already, follow."""
+
+RETRY_SECONDS = (0.05, 0.1, 0.2, 0.4, 1.0)
+"""Waits between attempts to reach the recorder; the last one stays."""
+
+CLOSE_SECONDS = 5.0
 
 Row = tuple[object, ...]
 
@@ -40,12 +48,19 @@ class Kept(StrEnum):
     LOST = "lost"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Batch:
-    done: asyncio.Future[Kept]
-    rows: list[Row] = field(default_factory=list)
+    """Rows as msgpack, and who waits for each."""
+
+    rows: list[bytes] = field(default_factory=list)
+    waiting: list[asyncio.Future[Kept]] = field(default_factory=list)
     timer: asyncio.TimerHandle | None = None
-    spooling: bool = False
+    number: int = 0
+
+    def done(self, kept: Kept) -> None:
+        for future in self.waiting:
+            if not future.done():
+                future.set_result(kept)
 
 
 class Recorder(asyncio.Protocol):
@@ -62,70 +77,81 @@ class Recorder(asyncio.Protocol):
         self._number = 0
         self._buffer = b""
         self._closing = False
-        self._spooling: set[asyncio.Task[None]] = set()
+        self._to_spool: list[_Batch] = []
+        self._spooling: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(1, "spool")  # a spool belongs to one thread, and an fsync may take long
         self._connecting: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Connect, or begin to try: without a recorder everything goes to the spool."""
         self._loop = asyncio.get_running_loop()
         await self._connect_once()
+        if self._transport is None:
+            self._connecting = self._loop.create_task(self._reconnect())
 
     async def record(self, row: Row) -> Kept:
         """Keep one row of `redirector.clicks.COLUMNS`; returns when it is durable."""
+        encoded = self._encode(row)
         batch = self._next
         if batch is None:
-            batch = self._next = _Batch(self._loop.create_future())
+            batch = self._next = _Batch()
             self._loop.call_soon(self._send)
-        batch.rows.append(row)
-        return await asyncio.shield(batch.done)
+        future: asyncio.Future[Kept] = self._loop.create_future()
+        batch.rows.append(encoded)
+        batch.waiting.append(future)
+        return await future
 
     async def close(self) -> None:
         """Wait for what is under way."""
         self._closing = True
-        waiting = [batch.done for batch in self._sent.values()]
-        if waiting:
-            await asyncio.wait(waiting, timeout=5.0)
-        if self._spooling:
-            await asyncio.wait(self._spooling, timeout=5.0)
-        if self._transport is not None:
-            self._transport.close()
         if self._connecting is not None:
             self._connecting.cancel()
+        waiting = {future for batch in self._sent.values() for future in batch.waiting}
+        if waiting:
+            await asyncio.wait(waiting, timeout=CLOSE_SECONDS)
+        if self._spooling is not None:
+            await asyncio.wait([self._spooling], timeout=CLOSE_SECONDS)
+        if self._transport is not None:
+            self._transport.close()
+        self._thread.shutdown(wait=False)
 
     def _send(self) -> None:
         batch, self._next = self._next, None
         assert batch is not None
         if self._transport is None:
-            self._to_spool(batch)
+            self._spool_batch(batch)
             return
         self._number += 1
-        number = self._number
-        self._sent[number] = batch
-        payload = self._encode(batch.rows)
-        self._transport.write(FRAME.pack(len(payload), number) + payload)
-        batch.timer = self._loop.call_later(self._commit_seconds, self._late, number)
+        batch.number = self._number
+        self._sent[batch.number] = batch
+        size = _ARRAY.size + sum(map(len, batch.rows))
+        head = FRAME.pack(size, batch.number) + _ARRAY.pack(_ARRAY_32, len(batch.rows))
+        self._transport.write(head + b"".join(batch.rows))
+        batch.timer = self._loop.call_later(self._commit_seconds, self._spool_batch, batch)
 
-    def _late(self, number: int) -> None:
-        batch = self._sent.get(number)
-        if batch is not None and not batch.spooling:
-            self._to_spool(batch)
+    def _spool_batch(self, batch: _Batch) -> None:
+        """Its acknowledgement, should it come, is no longer waited for."""
+        self._sent.pop(batch.number, None)
+        if batch.timer is not None:
+            batch.timer.cancel()
+        self._to_spool.append(batch)
+        if self._spooling is None:
+            self._spooling = self._loop.create_task(self._spool_all())
 
-    def _to_spool(self, batch: _Batch) -> None:
-        batch.spooling = True
-        task = self._loop.create_task(self._spool_batch(batch))
-        self._spooling.add(task)
-        task.add_done_callback(self._spooling.discard)
-
-    async def _spool_batch(self, batch: _Batch) -> None:
-        """In a thread: an fsync may take long, and other clicks go on."""
-        kept = Kept.SPOOL
-        try:
-            await asyncio.to_thread(self._spool.append, [self._encode(row) for row in batch.rows])
-        except (SpoolFull, OSError) as error:
-            log.error("record_lost", reason="record_lost", clicks=len(batch.rows), error=str(error))
-            kept = Kept.LOST
-        if not batch.done.done():
-            batch.done.set_result(kept)
+    async def _spool_all(self) -> None:
+        """All that waits, with one fsync; then what has come meanwhile."""
+        while self._to_spool:
+            batches, self._to_spool = self._to_spool, []
+            rows = [row for batch in batches for row in batch.rows]
+            kept = Kept.SPOOL
+            try:
+                await self._loop.run_in_executor(self._thread, self._spool.append, rows)
+            except (SpoolFull, OSError) as error:
+                log.error("record_lost", reason="record_lost", clicks=len(rows), error=str(error))
+                kept = Kept.LOST
+            for batch in batches:
+                batch.done(kept)
+        self._spooling = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's is one, by its methods only
@@ -139,39 +165,32 @@ class Recorder(asyncio.Protocol):
         self._buffer = self._buffer[whole:]
 
     def _acknowledged(self, number: int, committed: bool) -> None:
-        batch = self._sent.pop(number, None)
+        batch = self._sent.get(number)
         if batch is None:
             return
+        if not committed:
+            self._spool_batch(batch)
+            return
+        del self._sent[number]
         if batch.timer is not None:
             batch.timer.cancel()
-        if committed:
-            if not batch.done.done():
-                batch.done.set_result(Kept.DATABASE)
-        elif not batch.spooling:
-            self._to_spool(batch)
+        batch.done(Kept.DATABASE)
 
     def connection_lost(self, _error: Exception | None) -> None:
         """What was on its way goes to the spool; it may be in the database as well, and is then stored once."""
         self._transport = None
-        sent, self._sent = self._sent, {}
-        for batch in sent.values():
-            if batch.timer is not None:
-                batch.timer.cancel()
-            if not batch.spooling:
-                self._to_spool(batch)
+        for batch in list(self._sent.values()):
+            self._spool_batch(batch)
         if not self._closing:
             self._connecting = self._loop.create_task(self._reconnect())
 
     async def _reconnect(self) -> None:
+        attempt = 0
         while self._transport is None and not self._closing:
-            await asyncio.sleep(RECONNECT_SECONDS)
+            await asyncio.sleep(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
             await self._connect_once()
+            attempt += 1
 
     async def _connect_once(self) -> None:
         with contextlib.suppress(OSError):
-            await self._loop.create_unix_connection(self._protocol, str(self._path))
-        if self._transport is None and (self._connecting is None or self._connecting.done()) and not self._closing:
-            self._connecting = self._loop.create_task(self._reconnect())
-
-    def _protocol(self) -> Any:
-        return self
+            await self._loop.create_unix_connection(lambda: self, str(self._path))

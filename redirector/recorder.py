@@ -6,144 +6,88 @@ the database is well it also ships what the workers' spools hold.
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
-import os
+import contextlib
 import selectors
 import signal
 import socket
-import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
 
-import asyncpg
 import msgspec
 import structlog
 
-from redirector.clicks import COLUMNS
+from redirector.click_sink import Rows, Sink, Unavailable, commit, open_sink
 from redirector.record import ACK, FRAME
-from redirector.spool import empty, read
+from redirector.shipping import Shipper
 from toc.config import Config
-from toc.store.engine import SQLITE_PRAGMAS, is_sqlite
 
 log = structlog.get_logger("redirector.recorder")
 
-SHIP_SECONDS = 1.0
-LOCK_MS = 2000
-SPOOL_PATTERN = "clicks-*.spool"
+LOOK_SECONDS = 1.0
+"""How often spools are looked at, and how long a database that failed is left alone."""
 
-Rows = Sequence[Sequence[object]]
+CALM_SECONDS = 0.01
+"""A commit that took longer shows a busy database: spools then wait for their look, so as not to make more clicks late."""
 
-_PLACES = ", ".join(f":{number}" for number in range(1, len(COLUMNS) + 1))
-_SQLITE = f"INSERT INTO clicks ({', '.join(COLUMNS)}) VALUES ({_PLACES}) ON CONFLICT DO NOTHING"  # noqa: S608
-_POSTGRES = _SQLITE.replace(":", "$")
+MAX_READ = 1 << 20
 
-
-class Sink(Protocol):
-    """A database that takes rows. `commit` returns when they are durable; it raises OSError or the driver's error."""
-
-    def commit(self, rows: Rows) -> None: ...
-
-
-class SqliteSink:
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._connection: sqlite3.Connection | None = None
-
-    def commit(self, rows: Rows) -> None:
-        try:
-            if self._connection is None:
-                self._connection = sqlite3.connect(
-                    f"file:{self._path}?mode=rw", uri=True, timeout=LOCK_MS / 1000, isolation_level=None
-                )
-                for pragma in SQLITE_PRAGMAS:
-                    self._connection.execute(pragma)
-                self._connection.execute(f"PRAGMA busy_timeout={LOCK_MS}")
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany(_SQLITE, rows)
-            self._connection.execute("COMMIT")
-        except sqlite3.Error:
-            if self._connection is not None:
-                self._connection.close()  # rolls back
-                self._connection = None
-            raise
-
-
-class PostgresSink:
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._loop = asyncio.new_event_loop()
-        self._connection: asyncpg.Connection | None = None
-
-    def commit(self, rows: Rows) -> None:
-        self._loop.run_until_complete(self._commit(rows))
-
-    async def _commit(self, rows: Rows) -> None:
-        try:
-            if self._connection is None:
-                self._connection = await asyncpg.connect(self._url, timeout=5.0, command_timeout=10.0)
-            async with self._connection.transaction():
-                await self._connection.executemany(_POSTGRES, rows)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-            if self._connection is not None:
-                self._connection.terminate()
-                self._connection = None
-            raise
-
-
-FAILURES = (sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+Batch = tuple[socket.socket, int, list[tuple[object, ...]]]
 
 
 class Recording:
-    """The loop of the process."""
+    """The loop of the process. `refused`: the file for rows that the database will never take."""
 
-    def __init__(self, sink: Sink, listener: socket.socket, spools: Path) -> None:
+    def __init__(self, sink: Sink, listener: socket.socket, spools: Path, clock: Callable[[], float]) -> None:
         self._sink = sink
         self._listener = listener
-        self._spools = spools
+        self._refused = spools / "refused.jsonl"
+        self._shipper = Shipper(spools, sink, self._refused)
+        self._clock = clock
+        self._next_look = clock()
+        self._waits = True
         self._selector = selectors.DefaultSelector()
         self._selector.register(listener, selectors.EVENT_READ)
         self._buffers: dict[socket.socket, bytearray] = {}
         self._decode = msgspec.msgpack.Decoder(list[tuple[object, ...]]).decode
-        self._shipped = 0.0
         self.stopping = False
 
     def run(self) -> None:
-        """Until `stopping`, then once more for what has arrived."""
+        """Until `stopping`, then on for what has arrived."""
         while not self.stopping:
-            self._turn(0.25)
-        self._turn(0.0)
+            self._turn(0.0 if self._waits else 0.25)
+        while self._turn(0.0):
+            pass
 
-    def _turn(self, wait: float) -> None:
-        batches: list[tuple[socket.socket, int, list[tuple[object, ...]]]] = []
+    def _turn(self, wait: float) -> bool:
+        """One commit of all that has arrived, and one part of the spools. False where nothing had arrived."""
+        batches: list[Batch] = []
         for key, _ in self._selector.select(wait):
             if key.fileobj is self._listener:
                 self._accept()
             else:
                 assert isinstance(key.fileobj, socket.socket)
                 batches += self._read(key.fileobj)
+        started = self._clock()
         if batches:
             self._commit(batches)
-        if time.monotonic() - self._shipped > SHIP_SECONDS:
-            self.ship()
-            self._shipped = time.monotonic()
+        calm = self._clock() - started < CALM_SECONDS
+        if (self._waits and calm) or self._clock() >= self._next_look:
+            self._ship()
+        return bool(batches)
 
     def _accept(self) -> None:
-        try:
+        with contextlib.suppress(OSError):
             connection, _ = self._listener.accept()
-        except OSError:
-            return
-        connection.setblocking(False)
-        self._buffers[connection] = bytearray()
-        self._selector.register(connection, selectors.EVENT_READ)
+            connection.setblocking(False)
+            self._buffers[connection] = bytearray()
+            self._selector.register(connection, selectors.EVENT_READ)
 
-    def _read(self, connection: socket.socket) -> list[tuple[socket.socket, int, list[tuple[object, ...]]]]:
+    def _read(self, connection: socket.socket) -> list[Batch]:
         """Whole batches that have arrived on one connection."""
         buffer = self._buffers[connection]
         try:
-            data = connection.recv(1 << 20)
+            data = connection.recv(MAX_READ)
         except BlockingIOError:
             return []
         except OSError:
@@ -159,7 +103,7 @@ class Recording:
             if len(buffer) - place - FRAME.size < length:
                 break
             start = place + FRAME.size
-            found.append((connection, number, self._decode(bytes(buffer[start : start + length]))))
+            found.append((connection, number, self._decode(memoryview(buffer)[start : start + length])))
             place = start + length
         del buffer[:place]
         return found
@@ -169,53 +113,50 @@ class Recording:
         del self._buffers[connection]
         connection.close()
 
-    def _commit(self, batches: Sequence[tuple[socket.socket, int, Rows]]) -> None:
-        rows = [row for _, _, part in batches for row in part]
+    def _commit(self, batches: Sequence[Batch]) -> None:
+        rows: Rows = [row for _, _, part in batches for row in part]
         committed = True
         try:
-            self._sink.commit(rows)
-        except FAILURES as error:
+            commit(self._sink, rows, self._refused)
+        except (Unavailable, OSError) as error:
             committed = False
+            self._waits, self._next_look = False, self._clock() + LOOK_SECONDS
             log.error("commit_failed", reason="spooled", clicks=len(rows), error=str(error))
         for connection, number, _ in batches:
             if connection in self._buffers:
                 try:
                     connection.sendall(ACK.pack(number, committed))
-                except OSError:
+                except OSError:  # it is gone, or reads no more: its clicks are in its spool
                     self._drop(connection)
 
-    def ship(self) -> None:
-        """Move what the spools hold into the database, file by file, in order; each record ends there once."""
-        for path in sorted(self._spools.glob(SPOOL_PATTERN)):
-            try:
-                self._ship_file(path)
-            except FAILURES as error:
-                log.warning("spool_waits", spool=path.name, error=str(error))
-                return
-
-    def _ship_file(self, path: Path) -> None:
-        handle = os.open(path, os.O_RDWR)
+    def _ship(self) -> None:
+        """One part. While something waits there is another each calm turn, and one each second in any case."""
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            rows = [msgspec.msgpack.decode(payload) for payload in read(handle)]
-            if rows:
-                self._sink.commit(rows)
-                empty(handle)
-                log.info("spool_shipped", spool=path.name, clicks=len(rows))
-        finally:
-            os.close(handle)
+            self._waits = self._shipper.step()
+        except (Unavailable, OSError) as error:
+            self._waits = False
+            log.warning("spool_waits", error=str(error))
+        self._next_look = self._clock() + LOOK_SECONDS
+
+    def close(self) -> None:
+        for connection in list(self._buffers):
+            self._drop(connection)
+        self._selector.close()
+        self._sink.close()
 
 
 def run(config: Config, listener: socket.socket, ready: Callable[[], None]) -> None:
-    """Record until SIGTERM."""
-    url = config.database
-    sink: Sink = SqliteSink(url.removeprefix("sqlite:///")) if is_sqlite(url) else PostgresSink(url)
-    recording = Recording(sink, listener, config.data_dir / "spool")
+    """Record until SIGTERM, then what has arrived, and end."""
+    spools = config.data_dir / "spool"
+    spools.mkdir(parents=True, exist_ok=True)
+    recording = Recording(open_sink(config.database), listener, spools, time.monotonic)
 
     def stop(_signal: int, _frame: object) -> None:
         recording.stopping = True
 
     signal.signal(signal.SIGTERM, stop)
-    recording.ship()
-    ready()
-    recording.run()
+    try:
+        ready()
+        recording.run()
+    finally:
+        recording.close()

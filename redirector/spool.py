@@ -1,13 +1,19 @@
 """The spool: a preallocated file that takes records when the database does not. Knows bytes and fsync; knows no click.
 
-    file  = frames, then zeros          frame = length u32, CRC-32 of the payload u32, payload
+    file   = header, frames, then zeros or what is left of records already shipped
+    header = "TOCSPL1\\n", generation u64         frame = length u32, CRC-32 u32 of generation and payload, payload
 
-Its space is taken at the start, so that a full disk cannot stop it. A torn frame at the end (power lost in mid-write) fails
-its check and ends the reading; everything before it was answered for and is there.
+Its space is taken at the start, so that a full disk cannot stop it. `empty` raises the generation: whatever frames lie in
+the file are void from then on, as their check holds the generation. A torn frame (power lost in mid-write) fails its check
+and ends the reading; everything before it was answered for and is there.
+
+Several processes may have one file open, as a worker that ends and its successor: each looks, under the file's lock, how
+far the others have come. Within a process a `Spool` belongs to one thread.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import struct
@@ -15,9 +21,13 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+_MAGIC = b"TOCSPL1\n"
+_GENERATION = struct.Struct(">Q")
 _FRAME = struct.Struct(">II")
-_END = bytes(_FRAME.size)  # ends the reading even where older records lie behind
+_END = bytes(_FRAME.size)
+HEADER = len(_MAGIC) + _GENERATION.size
 MAX_PAYLOAD = 1 << 20
+"""Bytes of one payload: an URL has at most 8 KiB, a click with its evidence far less than this."""
 
 
 class SpoolFull(Exception):
@@ -25,52 +35,65 @@ class SpoolFull(Exception):
 
 
 class Spool:
-    """One writer's file. `append` returns when the payloads are durable."""
+    """One writer's hold on a file. `append` returns when the payloads are durable."""
 
-    def __init__(self, path: Path, handle: int, size: int, end: int) -> None:
+    def __init__(self, path: Path, handle: int, size: int) -> None:
         self._path = path
         self._handle = handle
         self._size = size
-        self._end = end
+        self._generation = -1
+        self._end = HEADER
 
     @classmethod
     def open(cls, path: Path, size: int) -> Spool:
         """Open or make the file and take its space. Raises OSError where the disk has none left."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        _set_aside_foreign(path)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        if os.fstat(handle).st_size < size:
-            os.posix_fallocate(handle, 0, size)
+        try:
+            if os.fstat(handle).st_size < size:
+                os.posix_fallocate(handle, 0, size)
+            with locked(handle):
+                if generation_of(handle) is None:
+                    os.pwrite(handle, _MAGIC + _GENERATION.pack(1) + _END, 0)
             os.fsync(handle)
-        end = _end_of(handle)
-        return cls(path, handle, max(size, os.fstat(handle).st_size), end)
-
-    @property
-    def used(self) -> int:
-        """Bytes of records that wait."""
-        return self._end
+            _sync_folder(path.parent)
+        except OSError:
+            os.close(handle)
+            raise
+        return cls(path, handle, max(size, os.fstat(handle).st_size))
 
     def append(self, payloads: Sequence[bytes]) -> None:
         """Keep `payloads`, durably. Raises SpoolFull, OSError."""
-        data = b"".join(_FRAME.pack(len(payload), zlib.crc32(payload)) + payload for payload in payloads)
-        fcntl.flock(self._handle, fcntl.LOCK_EX)
-        try:
-            if _is_empty(self._handle):
-                self._end = 0  # it was shipped meanwhile
+        with locked(self._handle):
+            self._catch_up()
+            seed = _seed(self._generation)
+            data = b"".join(_FRAME.pack(len(each), zlib.crc32(each, seed)) + each for each in payloads)
+            if max(map(len, payloads), default=0) > MAX_PAYLOAD:
+                raise SpoolFull(f"a record has more than {MAX_PAYLOAD} bytes")
             if self._end + len(data) + _FRAME.size > self._size:
                 raise SpoolFull(f"{self._path.name} is full")
-            os.pwrite(self._handle, data + _END, self._end)
+            _write(self._handle, data + _END, self._end)
             os.fdatasync(self._handle)
             self._end += len(data)
-        finally:
-            fcntl.flock(self._handle, fcntl.LOCK_UN)
+
+    def _catch_up(self) -> None:
+        """To the end of what others wrote or shipped meanwhile."""
+        generation = generation_of(self._handle)
+        if generation is None:
+            raise OSError(f"{self._path.name} is no spool")
+        if generation != self._generation:
+            self._generation, self._end = generation, HEADER
+        for _, place in read(self._handle, generation, self._end):
+            self._end = place
 
     def close(self) -> None:
         os.close(self._handle)
 
 
-def read(handle: int) -> Iterator[bytes]:
-    """The payloads of an open spool file, oldest first, up to its end or a torn frame."""
-    place = 0
+def read(handle: int, generation: int, place: int = HEADER) -> Iterator[tuple[bytes, int]]:
+    """The payloads from `place` on, oldest first, each with the place behind it; up to the end or a torn frame."""
+    seed = _seed(generation)
     while True:
         head = os.pread(handle, _FRAME.size, place)
         if len(head) < _FRAME.size:
@@ -79,21 +102,64 @@ def read(handle: int) -> Iterator[bytes]:
         if not 0 < length <= MAX_PAYLOAD:
             return
         payload = os.pread(handle, length, place + _FRAME.size)
-        if len(payload) < length or zlib.crc32(payload) != check:
+        if len(payload) < length or zlib.crc32(payload, seed) != check:
             return
-        yield payload
         place += _FRAME.size + length
+        yield payload, place
 
 
-def empty(handle: int) -> None:
-    """Forget every record: the first frame's head becomes zero. Called when all of them are in the database."""
-    os.pwrite(handle, bytes(_FRAME.size), 0)
-    os.fdatasync(handle)
+def empty(handle: int, generation: int, place: int) -> bool:
+    """Forget every record, where none lies behind `place`. False where one does: a writer was quicker."""
+    with locked(handle):
+        if generation_of(handle) != generation or next(read(handle, generation, place), None) is not None:
+            return False
+        os.pwrite(handle, _GENERATION.pack(generation + 1) + _END, len(_MAGIC))
+        os.fdatasync(handle)
+        return True
 
 
-def _is_empty(handle: int) -> bool:
-    return os.pread(handle, 4, 0) in (b"", bytes(4))
+def generation_of(handle: int) -> int | None:
+    """None for a file that is no spool yet."""
+    head = os.pread(handle, HEADER, 0)
+    if len(head) < HEADER or not head.startswith(_MAGIC):
+        return None
+    return int(_GENERATION.unpack_from(head, len(_MAGIC))[0])
 
 
-def _end_of(handle: int) -> int:
-    return sum(_FRAME.size + len(payload) for payload in read(handle))
+@contextlib.contextmanager
+def locked(handle: int) -> Iterator[None]:
+    """The file is ours alone, among processes (flock(2))."""
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(handle, fcntl.LOCK_UN)
+
+
+def _set_aside_foreign(path: Path) -> None:
+    """A file with another head (another version's, or damaged) is kept beside, not written over."""
+    with contextlib.suppress(FileNotFoundError):
+        with path.open("rb") as file:
+            head = file.read(HEADER)
+        if any(head) and not head.startswith(_MAGIC):
+            path.rename(path.with_name(f"broken-{path.name}"))
+
+
+def _seed(generation: int) -> int:
+    return zlib.crc32(_GENERATION.pack(generation))
+
+
+def _write(handle: int, data: bytes, place: int) -> None:
+    """All of it: pwrite(2) may take less."""
+    done = 0
+    while done < len(data):
+        done += os.pwrite(handle, data[done:], place + done)
+
+
+def _sync_folder(path: Path) -> None:
+    """A new file's name must outlive a power cut too."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -7,10 +7,10 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import structlog
-from redirector.retention import apply_retention
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from redirector.retention import apply_retention
 from reputation import object_store
 from toc import refreshing, snapshot
 from toc.config import Config

@@ -7,10 +7,11 @@ were, whatever the mail server makes of a header it is told to write.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rewriter.milter.protocol import add_header, change_header, insert_header, replace_body
+from rewriter.milter.protocol import change_header, insert_header, replace_body
 
 MAX_FIELD = 60_000
 """Longest field that we add: a packet to Sendmail holds 65,535 bytes, and Postfix cuts a header off at 102,400."""
@@ -54,31 +55,51 @@ def split(message: bytes) -> tuple[list[Field], memoryview]:
 
 
 def header_changes(old: Sequence[Field], new: Sequence[Field], *, leading_space: bool) -> Iterator[bytes]:
-    """Packets that make the fields `new` of the fields `old`, name by name.
+    """Packets that make the fields `new` of the fields `old`.
 
-    New fields above everything else go to the top, others to the end. Removals come last and from below: they would
-    move the numbers of the fields that follow.
+    Values change where they stand. Then superfluous fields go, from below, as each removal moves the numbers of those that
+    follow. Last, fields that are new are inserted from above, each behind the one that stands before it in `new`. Fields of
+    one name keep their order; those of different names that `new` has in another order than `old` stay where they are.
     """
     write = _exact if leading_space else _stripped
-    before, after = _by_name(old), _by_name(new)
-    top = _new_at_top(new, before)
-    removals: list[bytes] = []
-    for key, fields in after.items():
-        former = before.get(key, [])
-        for index, (was, is_) in enumerate(zip(former, fields, strict=False), 1):
-            if was.value != is_.value:
-                yield change_header(index, was.name, write(is_))
-        for field in fields[len(former) + len(top.get(key, ())) :]:
-            if len(field.value) <= MAX_FIELD:
-                yield add_header(field.name, write(field))
+    before = _by_name(old)
+    wanted = Counter(field.key for field in new)
+    places = _places_of_kept(old, wanted)
+    behind: dict[int, list[Field]] = {}  # place among the kept fields → new fields that follow it
+    last: dict[bytes, int] = {}
+    seen: Counter[bytes] = Counter()
+    place = 0
+    for field in new:
+        number = seen[field.key]
+        seen[field.key] += 1
+        if (field.key, number) in places:
+            place = places[field.key, number]
+            was = before[field.key][number]
+            if was.value != field.value:
+                yield change_header(number + 1, was.name, write(field))
+        elif len(field.value) <= MAX_FIELD:
+            place = max(place, last.get(field.key, 0))
+            behind.setdefault(place, []).append(field)
+        last[field.key] = place
     for key, fields in before.items():
-        kept = len(after.get(key, ()))
-        removals += [change_header(index, fields[0].name, b"") for index in range(len(fields), kept, -1)]
-    yield from removals
-    for fields in reversed(top.values()):
-        for field in reversed(fields):
-            if len(field.value) <= MAX_FIELD:
-                yield insert_header(TOP, field.name, write(field))
+        for number in range(len(fields), wanted[key], -1):
+            yield change_header(number, fields[0].name, b"")
+    inserted = 0
+    for place in sorted(behind):
+        for field in behind[place]:
+            yield insert_header(TOP + place + inserted, field.name, write(field))
+            inserted += 1
+
+
+def _places_of_kept(old: Sequence[Field], wanted: Counter[bytes]) -> dict[tuple[bytes, int], int]:
+    """Name and number of each field that stays → how many fields that stay there are up to it, itself included."""
+    places: dict[tuple[bytes, int], int] = {}
+    seen: Counter[bytes] = Counter()
+    for field in old:
+        if seen[field.key] < wanted[field.key]:
+            places[field.key, seen[field.key]] = len(places) + 1
+        seen[field.key] += 1
+    return places
 
 
 def body_changes(old: memoryview, new: memoryview) -> Iterator[bytes]:
@@ -92,16 +113,6 @@ def _by_name(fields: Sequence[Field]) -> dict[bytes, list[Field]]:
     for field in fields:
         names.setdefault(field.key, []).append(field)
     return names
-
-
-def _new_at_top(new: Sequence[Field], before: dict[bytes, list[Field]]) -> dict[bytes, list[Field]]:
-    """The fields of unknown names that stand above every field that was there before."""
-    top: dict[bytes, list[Field]] = {}
-    for field in new:
-        if field.key in before:
-            return top
-        top.setdefault(field.key, []).append(field)
-    return top if before else {}
 
 
 def _exact(field: Field) -> bytes:

@@ -215,11 +215,6 @@ def quarantine(reason: str) -> bytes:
     return packet(b"q", reason.encode("ascii", "replace").replace(b"\0", b" ") + b"\0")
 
 
-def add_header(name: bytes, value: bytes) -> bytes:
-    """Append a header at the end of the header block."""
-    return packet(b"h", name + b"\0" + value + b"\0")
-
-
 def insert_header(index: int, name: bytes, value: bytes) -> bytes:
     """Insert a header behind the first `index` ones. The mail server's own `Received` counts, though we are not shown it."""
     return packet(b"i", struct.pack("!I", index) + name + b"\0" + value + b"\0")

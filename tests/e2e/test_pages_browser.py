@@ -54,7 +54,13 @@ STORIES: dict[str, Story] = {
     "blocked": replace(BASE, page=Kind.BLOCKED, reasons=("phishing", "malware"), level="dangerous"),
     "unchecked": replace(BASE, page=Kind.UNCHECKED, reasons=("source_silent",), silent=("reputation", "dbl.example")),
     "no_target": Story(Kind.UNCHECKED, reasons=("store_needed",)),
-    "letters": replace(BASE, host="www.xn--bcher-kva.example", domain="xn--bcher-kva.example", reasons=("punycode",)),
+    "letters": replace(
+        BASE,
+        url="https://www.xn--bcher-kva.example/",
+        host="www.xn--bcher-kva.example",
+        domain="xn--bcher-kva.example",
+        reasons=("punycode",),
+    ),
     "long": replace(
         BASE,
         host=LONG_LABELS,

@@ -46,6 +46,9 @@ LONG = os.environ.get("TOC_LONG") == "1"
 GENERATED = 10_000 if LONG else 300
 CUTS = 1000 if LONG else 60
 CORPUS_STEP = 1 if LONG else 12
+HEADER_LIMIT = 60_000
+"""Bytes of one field: Postfix cuts longer ones off as soon as it has any milter (without: header_size_limit, 102,400)."""
+
 OUR_LINK = re.compile(rb"http://links\.example\.net/u/")
 
 
@@ -137,11 +140,16 @@ def corpus_mails(corpus: Path) -> Iterator[bytes]:
                     yield file.read()
 
 
+def has_huge_field(content: bytes) -> bool:
+    head = content.partition(b"\n\n" if b"\r\n\r\n" not in content else b"\r\n\r\n")[0]
+    return any(len(field) > HEADER_LIMIT for field in re.split(rb"\r?\n(?![ \t])", head))
+
+
 def test_the_corpus_arrives_once_and_as_expected(gateway: Gateway, corpus: Path) -> None:
     mails = [
         Submission("sender@example.org", (f"corpus{number}@example.net",), crlf(content))
         for number, content in enumerate(corpus_mails(corpus))
-        if number % CORPUS_STEP == 0
+        if number % CORPUS_STEP == 0 and not has_huge_field(content)
     ]
     through_both(gateway, mails)
     changed, unchanged = check_all(gateway, mails)

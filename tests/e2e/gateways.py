@@ -1,0 +1,64 @@
+"""What the tests of gateways without a milter share: mails of the corpus, and whether they arrived as `toc rewrite` makes them.
+
+The links of a mail depend on its exact bytes, which bear each server's own trace. So what arrived is restored, which gives
+the bytes that the gateway handed over, and those are rewritten once more: the two must be the same, body for body.
+"""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.e2e.conftest import Service
+from tests.e2e.postfix import Submission, crlf
+
+SENDER = "sender@example.org"
+OURS = re.compile(rb"/u/[a-z0-9.-]+/1[A-Za-z0-9_-]{40,}")
+
+
+def sample(corpus: Path, wanted: int) -> list[Submission]:
+    """`wanted` mails of the corpus, spread over all of it, each to a recipient of its own."""
+    contents = list(_contents(corpus))
+    step = len(contents) / wanted
+    chosen = [contents[int(number * step)] for number in range(wanted)]
+    return [Submission(SENDER, (f"g{number}@example.net",), crlf(mail)) for number, mail in enumerate(chosen)]
+
+
+def _contents(corpus: Path) -> Iterator[bytes]:
+    for archive in sorted((corpus / "mail_share").glob("*.tar.gz")):
+        with tarfile.open(archive) as tar:
+            for member in tar:
+                file = tar.extractfile(member)
+                content = file.read() if file is not None else b""
+                if _is_mail(content):
+                    yield content
+
+
+def _is_mail(content: bytes) -> bool:
+    """A header, an empty line, a body: what is none of the kind each server repairs in its own way."""
+    return bool(re.match(rb"(?:[!-9;-~]+:[^\r\n]*\r?\n(?:[ \t][^\r\n]*\r?\n)*)+\r?\n", content))
+
+
+def body(message: bytes) -> bytes:
+    return message.partition(b"\r\n\r\n")[2]
+
+
+def restored(service: Service, delivered: bytes) -> bytes:
+    answer = service.call("POST", "/v1/messages/restore", content=delivered, headers={"Content-Type": "message/rfc822"})
+    assert answer.status_code in (200, 204), answer.text
+    return answer.content if answer.status_code == 200 else delivered
+
+
+def faults(service: Service, delivered: bytes, mail: Submission) -> list[str]:
+    """What is wrong with a delivery; nothing if it is as it should be."""
+    handed_over = restored(service, delivered)
+    answer = service.rewrite(handed_over, mail.recipients[0], **{"Toc-Sender": mail.sender})
+    expected = answer.content if answer.status_code == 200 else handed_over
+    found = []
+    if body(delivered) != body(expected):
+        found.append("not what toc rewrite makes")
+    if body(handed_over).rstrip(b"\r\n") != body(mail.content).rstrip(b"\r\n"):
+        found.append("the original's body does not come back")
+    return found

@@ -1,0 +1,103 @@
+"""Both databases, really there: SQLite in a temporary folder, PostgreSQL started for the tests as a user without rights."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from tests.conftest import require_program
+from toc.store import engine
+
+AS_NOBODY = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")  # initdb and postgres refuse root
+PLACES = tuple(str(path) for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))
+
+
+@contextlib.contextmanager
+def postgres(folder: Path) -> Iterator[str]:
+    """A server of its own; yields ``postgresql://…`` of its first database."""
+    initdb = require_program("initdb", *PLACES)
+    program = require_program("postgres", *PLACES)
+    prefix = AS_NOBODY if os.geteuid() == 0 else ()
+    data = folder / "data"
+    data.mkdir()
+    if prefix:
+        shutil.chown(data, "nobody", "nogroup")
+        for parent in (folder, *folder.parents):
+            if parent.stat().st_uid == 0 and parent != Path("/") and not parent.stat().st_mode & 0o001:
+                parent.chmod(parent.stat().st_mode | 0o011)
+    made = [*prefix, initdb, "-D", data, "-U", "toc", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
+    subprocess.run(made, check=True, stdout=subprocess.DEVNULL, cwd="/")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    run = [*prefix, program, "-D", data, "-p", str(port), "-c", "listen_addresses=127.0.0.1"]
+    run += ["-c", "unix_socket_directories=", "-c", "shared_buffers=32MB"]
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(run, stdout=log, stderr=log, cwd="/")
+    try:
+        url = f"postgresql://toc@127.0.0.1:{port}/postgres"
+        _await_answer(url, server, folder / "log")
+        yield url
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _await_answer(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    async def ask() -> None:
+        connection = await asyncpg.connect(url, timeout=2.0)
+        await connection.close()
+
+    end = time.monotonic() + 30
+    while True:
+        try:
+            asyncio.run(ask())
+            return
+        except (OSError, asyncpg.PostgresError, TimeoutError):
+            assert server.poll() is None, log.read_text()
+            assert time.monotonic() < end, log.read_text()
+            time.sleep(0.1)
+
+
+def new_database(url: str, name: str) -> str:
+    """A fresh database with our schema on the server of `url`."""
+
+    async def create() -> None:
+        connection = await asyncpg.connect(url)
+        await connection.execute(f'CREATE DATABASE "{name}"')
+        await connection.close()
+
+    asyncio.run(create())
+    made = url.rpartition("/")[0] + f"/{name}"
+    engine.upgrade(made)
+    return made
+
+
+def sqlite_database(folder: Path) -> str:
+    url = f"sqlite:///{folder}/toc.db"
+    engine.upgrade(url)
+    return url
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with postgres(tmp_path_factory.mktemp("postgres")) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database of each kind."""
+    if request.param == "sqlite":
+        return sqlite_database(tmp_path)
+    return new_database(request.getfixturevalue("postgres_server"), f"t{time.time_ns()}")
