@@ -37,6 +37,7 @@ _MAY_HOLD_LINK = re.compile(
     r"https?:|www\.|href|action|refresh|src|data|[a-z0-9\-\u0080-\U0010ffff]\.[a-z\u0080-\U0010ffff][\w\-]++(?::\d++)?/|&#|&[ctnsp]",
     re.IGNORECASE,
 )
+_MAY_SHOW_HOST = re.compile(r"[.&]")
 _STRIP = "".join(map(chr, range(0x21)))
 _URL_LIKE = re.compile(
     r"\s*(?:https?://)?((?:[a-z0-9\-\u0080-\U0010ffff]+\.)+[a-z\u0080-\U0010ffff][a-z0-9\-\u0080-\U0010ffff]*)(?=[:/?#\s]|\Z)",
@@ -141,7 +142,7 @@ class _Work:
 
     def _differs(self, anchor: Anchor, href: str) -> bool:
         """Whether the visible text is itself a URL or host, and another one."""
-        if not anchor.texts:
+        if _MAY_SHOW_HOST.search(self.source, anchor.start, anchor.end) is None:
             return False
         shown = _URL_LIKE.match(anchor_text(self.source, anchor))
         if shown is None:

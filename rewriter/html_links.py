@@ -6,12 +6,13 @@ scan ─▶ candidates (every navigable attribute, every text that may hold a UR
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from rewriter.html_foreign import HTML, MATH, SVG
 from rewriter.html_references import attribute_value, text_value
-from rewriter.html_scan import Attribute, Token, attributes, scan
+from rewriter.html_scan import MAY_HOLD_URL, Attribute, Token, attributes, scan
 from rewriter.html_scan import Kind as TokenKind
 from toc.link import Kind
 
@@ -39,23 +40,17 @@ _VML = {"href": Kind.VML}
 _CONDITIONAL = re.compile(r"<!--\[if[^\]>]*+\]>(?!<!-->)", re.IGNORECASE)
 _CONDITIONAL_END = re.compile(r"<!\[endif\]--", re.IGNORECASE)
 _NO_LINKS_INSIDE = frozenset({"select", "button"})
-MAY_HOLD_URL = re.compile(
-    r"https?:|www\.|[a-z0-9\-\u0080-\U0010ffff]\.[a-z\u0080-\U0010ffff][\w\-]++(?::\d++)?/"
-    r"|&#|&(?:colon|period|sol|Tab|NewLine|shy)\b",
-    re.IGNORECASE,
-)
-"""Whether a text may hold a URL at all. References may spell one."""
 
 
 @dataclass(slots=True)
 class Anchor:
-    """The visible text of an open `a`, to be compared with its target."""
+    """source[start:end]: what an `a` holds, to be compared with its target. It ends at the next tag of an `a`."""
 
-    texts: list[tuple[int, int]] = field(default_factory=list)
+    start: int
+    end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A navigable attribute. `part`: where inside the decoded value the URL stands (meta refresh), else the whole."""
 
     kind: Kind
@@ -66,8 +61,7 @@ class Place:
     element: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(NamedTuple):
     """source[start:end]: text outside any `a` that may hold a bare URL."""
 
     start: int
@@ -87,47 +81,43 @@ class Found:
 def find_places(source: str, start: int = 0, end: int | None = None, found: Found | None = None) -> Found:
     """Every place in source[start:end] where a link may stand; conditional comments are read as Outlook reads them."""
     found = Found() if found is None else found
-    finder = _Finder(source, found)
+    finder = _Finder(source, len(source) if end is None else end, found)
     for token in scan(source, start, end):
         finder.take(token)
     return found
 
 
 class _Finder:
-    def __init__(self, source: str, found: Found) -> None:
+    def __init__(self, source: str, end: int, found: Found) -> None:
         self._source = source
+        self._source_end = end
         self._found = found
         self._anchor: Anchor | None = None
         self._closed: list[str] = []
-        self._act: Mapping[TokenKind, Callable[[Token], None]] = {
-            TokenKind.STRETCH: self._stretch,
-            TokenKind.TEXT: self._text,
-            TokenKind.START: self._start,
-            TokenKind.END: self._end,
-            TokenKind.COMMENT: self._comment,
-            TokenKind.RAW: lambda _token: None,
-        }
 
     def take(self, token: Token) -> None:
-        self._act[token.kind](token)
-
-    def _stretch(self, token: Token) -> None:
-        """Boring tags and text: looked into only where an anchor is open or a URL may stand in the text."""
-        if self._anchor is None and MAY_HOLD_URL.search(self._source, token.start, token.end) is None:
-            return
-        for inner in scan(self._source, token.start, token.end, stretches=False):
-            if inner.kind is TokenKind.TEXT:
-                self._text(inner)
+        kind = token.kind
+        if kind is TokenKind.START:
+            self._start(token)
+        elif kind is TokenKind.END:
+            self._end(token)
+        elif kind is TokenKind.TEXT:
+            self._text(token)
+        elif kind is TokenKind.COMMENT:
+            self._comment(token)
 
     def _text(self, token: Token) -> None:
-        if self._anchor is not None:
-            self._anchor.texts.append((token.start, token.end))
-        elif not self._closed and MAY_HOLD_URL.search(self._source, token.start, token.end):
+        if self._anchor is None and not self._closed and MAY_HOLD_URL.search(self._source, token.start, token.end):
             self._found.texts.append(Text(token.start, token.end))
+
+    def _close_anchor(self, end: int) -> None:
+        if self._anchor is not None:
+            self._anchor.end = end
+            self._anchor = None
 
     def _end(self, token: Token) -> None:
         if token.name == "a":
-            self._anchor = None
+            self._close_anchor(token.start)
         elif token.name in self._closed:
             del self._closed[self._closed.index(token.name) :]
 
@@ -148,7 +138,8 @@ class _Finder:
             self._refresh(token)
         navigable = TABLE.get((token.space, name))
         if name == "a" and token.space == HTML:
-            self._anchor = Anchor()
+            self._close_anchor(token.start)
+            self._anchor = Anchor(token.end, self._source_end)
         elif name in (SVG, MATH) or (name in _NO_LINKS_INSIDE and token.space == HTML):
             self._closed.append(name)
         if token.space == MATH:
@@ -222,4 +213,5 @@ def _moves_a_link(source: str, found: Mapping[str, Attribute]) -> bool:
 
 def anchor_text(source: str, anchor: Anchor) -> str:
     """The visible text, decoded."""
-    return "".join(text_value(source[start:end], start)[0] for start, end in anchor.texts)
+    tokens = scan(source, anchor.start, anchor.end, stretches=False)
+    return "".join(text_value(source[t.start : t.end], t.start)[0] for t in tokens if t.kind is TokenKind.TEXT)

@@ -22,6 +22,13 @@ MAX_URL = 8192
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _TAB_OR_NEWLINE = str.maketrans("", "", "\t\n\r")
+_CANONICAL = re.compile(
+    r"https?://(?:(?!xn--)[a-z0-9](?:[a-z0-9-]*+(?<!-))?+\.)++(?!xn--)[a-z][a-z-]*+(?<!-)"
+    r"(?:/(?!\.|%2[eE])[A-Za-z0-9_~!$&'()*+,;=:@%.-]*+)++"
+    r"(?:\?[A-Za-z0-9_~!$&()*+,;=:@/?%.-]++)?+(?:\#[A-Za-z0-9_~!$&'()*+,;=:@/?%.-]++)?+\Z"
+)
+"""What nearly every URL looks like that needs no parser: it is its own serialisation (tests/toc/test_url.py proves it)."""
+
 _IPV4 = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}\Z")
 
 
@@ -66,6 +73,8 @@ def serialise(text: str, base: str | None = None, encoding: str = "utf-8") -> st
 
     Raises BadUrl where a browser would not get a URL out of it.
     """
+    if _CANONICAL.match(text):
+        return text
     text = _SURROGATE.sub("\ufffd", text)
     if encoding != "utf-8" and "?" in text and not text.isascii():
         text = _encode_query(text, base, encoding)
