@@ -3,7 +3,8 @@
     html ─▶ rewrite_html with real keys, edits applied │ lxml rewrite_links │ BeautifulSoup │ selectolax │ a bare re scan
 
 The peers replace each link by a constant: they seal nothing and verify nothing. The text is the HTML of a newsletter of
-tables and inline styles, with one link in 1,500 characters; with TOC_CORPUS set, the templates of the corpus as well.
+tables and inline styles, with one link in about 3,100 characters as in 2,156 real mails and 60 published templates; with
+TOC_CORPUS set, those templates as well.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import os
 import random
 import re
 import statistics
-import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,13 +33,19 @@ def newsletter(size: int, seed: int = 11) -> str:
     length = 0
     while length < size:
         number = rng.randrange(10**6)
+        cells = "".join(
+            f'<table role="presentation" width="{rng.randrange(100, 600)}"><tr><td style="padding:4px 8px;border-top:1px solid '
+            f'#eeeeee;font-size:13px;color:#777777"><b>{rng.choice(WORDS)}</b><br>{" ".join(rng.choices(WORDS, k=9))}</td>'
+            '<td width="20" style="font-size:0;line-height:0">&nbsp;</td></tr></table>'
+            for _ in range(7)
+        )
         rows.append(
             '<tr><td align="center" valign="top" style="padding:10px 0 20px 0;font-family:Helvetica,Arial,sans-serif;'
             'font-size:16px;line-height:24px;color:#333333"><table border="0" cellpadding="0" cellspacing="0" width="100%">'
             f'<tr><td class="c{number % 9}"><img src="https://img.example.net/i/{number}.png" width="600" height="200" '
             'alt="" style="display:block;border:0;outline:none"></td></tr><tr><td style="padding:0 24px">'
             f'<h2>{" ".join(rng.choices(WORDS, k=5))}</h2><p style="margin:0 0 12px">{" ".join(rng.choices(WORDS, k=60))}'
-            f"</p><p>{' '.join(rng.choices(WORDS, k=30))}&nbsp;</p>"
+            f"</p><p>{' '.join(rng.choices(WORDS, k=30))}&nbsp;</p>{cells}"
             f'<a href="https://news.example.org/c/{number}?utm_source=mail&amp;id={rng.randrange(10**9)}" target="_blank" '
             'style="background:#0a66c2;border-radius:4px;color:#ffffff;display:inline-block;padding:12px 24px">Read more</a>'
             "</td></tr></table></td></tr>"
@@ -51,19 +57,11 @@ def newsletter(size: int, seed: int = 11) -> str:
     return head + "\r\n".join(rows) + "</table></body></html>"
 
 
-def _templates() -> str | None:
-    """The HTML templates of the corpus one behind the other, or None."""
+def _templates() -> list[str]:
+    """The HTML templates of the corpus; none where TOC_CORPUS is not set."""
     place = os.environ.get("TOC_CORPUS")
-    if place is None:
-        return None
-    found: list[str] = []
-    for archive in sorted((Path(place) / "email_templates").glob("*.tar.gz")):
-        with tarfile.open(archive) as tar:
-            for member in tar:
-                file = tar.extractfile(member) if member.name.endswith((".html", ".htm")) else None
-                if file is not None:
-                    found.append(file.read().decode("utf-8", "replace"))
-    return "".join(found) or None
+    files = sorted((Path(place) / "email_templates").glob("*.html")) if place else []
+    return [file.read_text("utf-8", "replace") for file in files]
 
 
 def _peers() -> dict[str, Callable[[str], object]]:
@@ -116,8 +114,8 @@ def run(full: bool) -> dict[str, object]:
     rounds = ROUNDS * 3 if full else ROUNDS
     inputs = {"newsletters": [newsletter(50_000, seed) for seed in range(20)]}
     templates = _templates()
-    if templates is not None:
-        inputs["templates"] = [templates]
+    if templates:
+        inputs["templates"] = templates
     found: dict[str, dict[str, float]] = {}
     for kind, bodies in inputs.items():
         rates = _rates(bodies, rounds)

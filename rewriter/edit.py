@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import AnyStr, Generic
+from typing import AnyStr, Generic, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Edit(Generic[AnyStr]):
+class Edit(NamedTuple, Generic[AnyStr]):
     """Replace ``source[start:end]`` by `new`. Offsets count code units of the source (characters or bytes)."""
 
     start: int

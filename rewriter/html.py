@@ -102,7 +102,7 @@ class _Work:
         if isinstance(fate, Keep):
             self.allowed.add(url)
         elif isinstance(fate, Replaced):
-            self.allowed.add(_serialised(fate.link))
+            self.allowed.add(fate.link)
             self._write(place, fate.link)
         else:
             self._write(place, DEAD)
@@ -181,7 +181,7 @@ class _Work:
             fate = self._ask(link)
             self._note(start, Kind.TEXT, item.url, item.text, fate)
             if isinstance(fate, Replaced):
-                self.allowed.add(_serialised(fate.link))
+                self.allowed.add(fate.link)
                 self.edits.append(Edit(start, start, OPEN_TAG.format(fate.link)))
                 self.edits.append(Edit(end, end, CLOSE_TAG))
             elif isinstance(fate, Keep):
@@ -194,7 +194,7 @@ def _verified(source: str, work: _Work) -> BodyResult:
     """The result, if other parsers find nothing foreign in it."""
     output = apply(source, work.edits)
     notes: list[str] = []
-    left = foreign_left(output, work.allowed.__contains__, by_lexbor)
+    left = foreign_left(output, work.allowed, by_lexbor)
     sound = True
     if left:
         notes.append("second_judge")
@@ -205,8 +205,8 @@ def _verified(source: str, work: _Work) -> BodyResult:
         ]
         work.edits = sorted([*work.edits, *broken], key=lambda edit: (edit.start, edit.end))
         output = apply(source, work.edits)
-        sound = not foreign_left(output, work.allowed.__contains__, by_lexbor) and not foreign_left(
-            output, work.allowed.__contains__, by_html5lib
+        sound = not foreign_left(output, work.allowed, by_lexbor) and not foreign_left(
+            output, work.allowed, by_html5lib
         )
     if len(source) <= CLIP < len(output):
         notes.append("grown_past_clip")
@@ -235,13 +235,6 @@ def _base(found: Found, encoding: str) -> str | None:
     except BadUrl:
         return None
     return base if base.startswith(("http:", "https:")) else None
-
-
-def _serialised(link: str) -> str:
-    try:
-        return serialise(link)
-    except BadUrl:
-        return link
 
 
 def _source_offset(places: Sequence[tuple[int, int]], offset: int) -> int:

@@ -12,12 +12,11 @@ from typing import NamedTuple
 
 from rewriter.html_foreign import HTML, MATH, SVG
 from rewriter.html_references import attribute_value, text_value
-from rewriter.html_scan import MAY_HOLD_URL, Attribute, Token, attributes, scan
+from rewriter.html_scan import MAY_HOLD_URL, Attribute, Token, attributes, href, scan
 from rewriter.html_scan import Kind as TokenKind
 from toc.link import Kind
 
 TABLE: Mapping[tuple[str, str], Mapping[str, Kind]] = {
-    (HTML, "a"): {"href": Kind.A},
     (HTML, "area"): {"href": Kind.AREA},
     (HTML, "form"): {"action": Kind.FORM},
     (HTML, "button"): {"formaction": Kind.FORM},
@@ -33,7 +32,8 @@ TABLE: Mapping[tuple[str, str], Mapping[str, Kind]] = {
     (SVG, "animate"): {"to": Kind.SVG, "from": Kind.SVG, "by": Kind.SVG, "values": Kind.SVG},
     (SVG, "set"): {"to": Kind.SVG},
 }
-"""(namespace, element) → navigable attributes. Every MathML element and every VML shape has `href` beside."""
+"""(namespace, element) → navigable attributes; `href` of an `a` of HTML has its own road. Every MathML element and every
+VML shape has `href` too."""
 
 _ANY_MATH = {"href": Kind.MATH, "xlink:href": Kind.MATH}
 _VML = {"href": Kind.VML}
@@ -132,15 +132,15 @@ class _Finder:
 
     def _start(self, token: Token) -> None:
         name = token.name
+        if name == "a" and token.space == HTML:
+            self._link(token)
+            return
         if name == "base" and token.space == HTML:
             self._base(token)
         elif name == "meta" and token.space == HTML:
             self._refresh(token)
         navigable = TABLE.get((token.space, name))
-        if name == "a" and token.space == HTML:
-            self._close_anchor(token.start)
-            self._anchor = Anchor(token.end, self._source_end)
-        elif name in (SVG, MATH) or (name in _NO_LINKS_INSIDE and token.space == HTML):
+        if name in (SVG, MATH) or (name in _NO_LINKS_INSIDE and token.space == HTML):
             self._closed.append(name)
         if token.space == MATH:
             navigable = _ANY_MATH
@@ -148,6 +148,15 @@ class _Finder:
             navigable = _VML
         if navigable is not None:
             self._attributes(token, navigable)
+
+    def _link(self, token: Token) -> None:
+        """An `a` of HTML; it closes one that is still open (WHATWG HTML, "in body")."""
+        self._close_anchor(token.start)
+        self._anchor = Anchor(token.end, self._source_end)
+        attribute = href(self._source, token)
+        if attribute is not None:
+            value = attribute_value(self._source[attribute.start : attribute.end])
+            self._found.places.append(Place(Kind.A, attribute, value, self._anchor, element="a"))
 
     def _attributes(self, token: Token, navigable: Mapping[str, Kind]) -> None:
         source = self._source
@@ -166,9 +175,9 @@ class _Finder:
 
     def _base(self, token: Token) -> None:
         if self._found.base is None:
-            href = attributes(self._source, token).get("href")
-            if href is not None:
-                self._found.base = attribute_value(self._source[href.start : href.end])
+            attribute = href(self._source, token)
+            if attribute is not None:
+                self._found.base = attribute_value(self._source[attribute.start : attribute.end])
 
     def _refresh(self, token: Token) -> None:
         found = attributes(self._source, token)

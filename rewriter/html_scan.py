@@ -8,7 +8,7 @@ possessive and anchored, and an unclosed construct ends the scan, so that no inp
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -47,13 +47,29 @@ MAY_HOLD_URL = re.compile(_URL_MARK)
 """A place in text that shows that it may hold a URL at all; references may spell one. Each mark begins with one of three
 characters, which makes the search several times faster than one for the URL's first character."""
 
-_NAMES = "|".join("".join(f"[{c}{c.upper()}]" for c in name) for name in INTERESTING)
-_PLAIN_ATTRIBUTES = rf"(?:[{_WS}]++[^{_WS}\"'>/=<]++(?:=(?:\"[^\"]*+\"|'[^']*+'))?+)*+[{_WS}]*+/?+"
+_COMMON = (
+    "td", "tr", "th", "thead", "table", "tbody", "tfoot", "p", "br", "b", "body", "div", "span", "img", "h1", "h2", "h3", "h4",
+    "h5", "h6", "hr", "html", "head", "strong", "em", "i", "u", "font", "center", "ul", "ol", "li", "small", "sup",
+)  # fmt: skip
+"""Most of the tags in mails; known first, they are stepped over twice as fast."""
+
+
+def _any_of(names: Iterable[str]) -> str:
+    """A pattern for these names in any case, by first letter, as a regex engine tries alternatives one by one."""
+    by_letter: dict[str, list[str]] = {}
+    for name in names:
+        by_letter.setdefault(name[0], []).append("".join(f"[{c}{c.upper()}]" if c.isalpha() else c for c in name[1:]))
+    return "|".join(f"[{letter}{letter.upper()}](?:{'|'.join(rests)})" for letter, rests in by_letter.items())
+
+
+_PLAIN = rf"(?:[{_WS}]++[^{_WS}\"'>/=<]++(?:=(?:\"[^\"]*+\"|'[^']*+'))?+)*+[{_WS}]*+/?+>"
 """The spelling that nearly all attributes have: read three times as fast as by the full pattern, which stands behind it."""
 
+_SILENT = "[^<.:&]*+"
 _BORING = re.compile(
-    rf"(?:[^<.:&]++|(?!{_URL_MARK})[.:&]"
-    rf"|<(?!/?(?:{_NAMES})[{_WS}/>]|[a-zA-Z]+:)/?[a-zA-Z][^{_WS}/>]*+(?:{_PLAIN_ATTRIBUTES}>|{_ATTRIBUTES}>))*+"
+    rf"{_SILENT}(?:</?(?:{_any_of(_COMMON)})(?:>|{_PLAIN}){_SILENT}"
+    rf"|</?(?!(?:{_any_of(INTERESTING)})[{_WS}/>]|[a-zA-Z]++:)[a-zA-Z][^{_WS}/>]*+(?:{_PLAIN}|{_ATTRIBUTES}>)"
+    rf"|(?!{_URL_MARK})[.:&]{_SILENT}|[^<.:&]++)*+"
 )
 
 
@@ -110,6 +126,20 @@ def attributes(source: str, token: Token) -> dict[str, Attribute]:
             at = match.end(2) if match.group(2) else match.end(1)
             found[name] = Attribute(name, at, at, "", match.group(2) is not None)
     return found
+
+
+_HREF = re.compile(
+    rf"(?:[{_WS}]++(?![hH][rR][eE][fF][{_WS}=/>])[^{_WS}\"'>/=<]++(?:=(?:\"[^\"]*+\"|'[^']*+'))?+)*+"
+    rf'[{_WS}]++[hH][rR][eE][fF]="([^"]*+)"'
+)
+
+
+def href(source: str, token: Token) -> Attribute | None:
+    """The attribute `href` of a start tag: the one that nearly every link has, without reading what stands behind it."""
+    match = _HREF.match(source, *token.inner)
+    if match is None:
+        return attributes(source, token).get("href")
+    return Attribute("href", match.start(1), match.end(1), '"', True)
 
 
 def is_self_closing(source: str, token: Token) -> bool:

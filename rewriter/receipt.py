@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from rewriter.edit import Edit
 from toc.link import Keep, Kind, Neutralise, Sealed
@@ -16,8 +17,7 @@ class Outcome(StrEnum):
     NOT_COVERABLE = "not_coverable"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """What became of one URL.
 
     part:   path of the MIME part, ``1.2``; of a bare body: ``1``

@@ -207,8 +207,8 @@ def _keeping(reason: str) -> Protect:
 def _untouched(row: Row, reason: str) -> Row:
     """The row of a URL in a part of which nothing is changed."""
     if reason == "not_coverable":
-        return replace(row, outcome=Outcome.NOT_COVERABLE, reason=reason, link=None)
-    return row if row.outcome is Outcome.KEPT else replace(row, outcome=Outcome.KEPT, reason=reason, link=None)
+        return row._replace(outcome=Outcome.NOT_COVERABLE, reason=reason, link=None)
+    return row if row.outcome is Outcome.KEPT else row._replace(outcome=Outcome.KEPT, reason=reason, link=None)
 
 
 def _add(job: Job, part: Part, decoded: transfer.Decoded, edits: Sequence[Edit[bytes]]) -> None:
@@ -231,7 +231,7 @@ def _as_quoted_printable(job: Job, part: Part, content: bytes) -> list[Change]:
     old = [item for item in part.fields if item.name == "content-transfer-encoding"]
     behind = next((item.end for item in part.fields if item.name == "content-type"), part.head[1])
     fields = [Edit(item.start, item.end, b"") for item in old] or [Edit(behind, behind, b"")]
-    fields[0] = replace(fields[0], new=new)
+    fields[0] = fields[0]._replace(new=new)
     return [Change(edit) for edit in (*fields, Edit(part.start, part.end, transfer.encode_qp(content, ending)))]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Kind(StrEnum):
@@ -30,8 +31,7 @@ class Kind(StrEnum):
 FRAMES = frozenset({Kind.FRAME, Kind.REFRESH})
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """A URL at one place of one message.
 
     url:     absolute http(s) URL, serialised as a browser would (`toc.url.serialise`)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
 from toc.config import LinkSettings
 from toc.errors import BadLink, BadUrl, StoreError
@@ -88,6 +89,13 @@ class Tools:
 def build(message: Message, tools: Tools) -> Protect:
     """The `Protect` to hand to the rewriter."""
     rules = mail_rules(tools.policy, message.mail)
+    treatments: dict[str, Treatment] = {}
+
+    def treated(host: str) -> Treatment:
+        how = treatments.get(host)
+        if how is None:
+            how = treatments[host] = treatment(tools.policy, rules, message.mail, host)
+        return how
 
     def protect(link: Link) -> Fate:
         try:
@@ -102,7 +110,7 @@ def build(message: Message, tools: Tools) -> Protect:
         if len(link.url) > MAX_URL:
             return Neutralise("too_long")
         verdict = tools.judge(url, link.other) if tools.judge else None
-        how = treatment(tools.policy, rules, message.mail, url.host)
+        how = treated(url.host)
         level = verdict.level.code if verdict else None
         if how.exempt:
             return Keep("exempt", level)
@@ -165,7 +173,7 @@ def _link(link: Link, url: Url, how: Treatment, message: Message, tools: Tools) 
         recipient_ref=message.recipient_ref,
         profile=how.profile.number,
         direction=message.mail.direction,
-        flags=_flags(link),
+        flags=_flags(link.kind, link.differs, link.in_text, link.implied),
         stored=stored,
     )
     return f"{base}/u/{host}/{seal(sealed, host, keyset)}"
@@ -182,16 +190,17 @@ def _stored(field: bytes, tools: Tools) -> bool:
     return True
 
 
-def _flags(link: Link) -> Flag:
+@cache
+def _flags(kind: Kind, differs: bool, in_text: bool, implied: bool) -> Flag:
     flags = NO_FLAGS
-    if link.differs:
+    if differs:
         flags |= Flag.TEXT_DIFFERS
-    if link.kind is Kind.FORM:
+    if kind is Kind.FORM:
         flags |= Flag.FORM
-    if link.kind in FRAMES:
+    if kind in FRAMES:
         flags |= Flag.FRAME
-    if link.in_text:
+    if in_text:
         flags |= Flag.IN_TEXT
-    if link.implied:
+    if implied:
         flags |= Flag.IMPLIED
     return flags

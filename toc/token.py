@@ -107,8 +107,12 @@ def _associated(version: bytes, key: Key, keyset: Keyset, host: str) -> list[byt
 
 def host_part(url: Url) -> str:
     """The part of the link that is there for the reader's eye (docs/link.md): ``-`` where the host cannot be shown."""
-    host = url.host
-    if url.is_ip or not _HOST_PART.match(host):
+    return "-" if url.is_ip else _shown(url.host)
+
+
+@lru_cache(maxsize=4096)
+def _shown(host: str) -> str:
+    if not _HOST_PART.match(host):
         return "-"
     while len(host) > MAX_HOST_PART:
         _, dot, host = host.partition(".")
@@ -137,7 +141,7 @@ def seal(sealed: Sealed, host: str, keyset: Keyset) -> str:
         sealed.message_ref,
         sealed.recipient_ref,
         sealed.profile,
-        sealed.direction | sealed.flags,
+        int(sealed.direction) | int(sealed.flags),  # as numbers: the enums' own operator is slow
     ) + (stored_id(field, keyset) if sealed.stored else field)
     cipher = _cipher(key.secret, "link", keyset.deployment, keyset.tenant)
     body = key.id + cipher.encrypt(plain, _associated(version, key, keyset, host))
