@@ -20,7 +20,9 @@ _ELEMENTS = (
 _SOURCES = frozenset({"iframe", "frame", "embed", "portal"})
 _TEMPLATE = re.compile(r"(</?)(?=template)", re.IGNORECASE)
 _CONDITIONAL = re.compile(r"<!--\[if[^\]>]*+\]>(.*?)(?:<!\[endif\]-->|-->)", re.IGNORECASE | re.DOTALL)
-_REFRESH = re.compile(r"\s*[\d.]*\s*[;,]?\s*(?:url\s*=\s*)?['\"]?(.*?)['\"]?\s*\Z", re.IGNORECASE | re.DOTALL)
+_REFRESH = re.compile(
+    r"\s*[\d.]*\s*[;,]?\s*(?:url\s*=\s*)?(?:'([^']*)|\"([^\"]*)|(.*?)\s*\Z)", re.IGNORECASE | re.DOTALL
+)
 
 Values = Iterable[tuple[str, str, str]]
 """(element, attribute, value)"""
@@ -44,7 +46,7 @@ def foreign_left(html: str, allowed: Container[str], values: Callable[[str], Val
 def _is_fine(attribute: str, value: str, base: str | None, allowed: Container[str]) -> bool:
     if attribute == "content":
         match = _REFRESH.match(value)
-        value = match.group(1) if match else value
+        value = "".join(match.groups("")) if match else value
         if not value:
             return True
     href = _absolute(value, base)
