@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from rewriter.edit import Edit, apply
 from rewriter.html_links import Anchor, Found, Place, Text, anchor_text, find_places
-from rewriter.html_references import text_value
+from rewriter.html_references import attribute_value, text_value
 from rewriter.html_verify import by_html5lib, by_lexbor, foreign_left
 from rewriter.options import Options
 from rewriter.receipt import BodyResult, Row, row_of
@@ -26,6 +26,9 @@ from toc.url import parse, serialise
 
 DEAD = "about:invalid"
 """Leads nowhere in every client; an empty value or ``#`` would be a link to the base."""
+
+SECOND_JUDGE_LIMIT = 200_000
+"""Characters up to which a body whose tree depends on the parser's age is shown to the slow parser too: a second at most."""
 
 CLIP = 100_000
 """Webmail cuts a longer HTML part off (Gmail: 102 KB)."""
@@ -76,6 +79,7 @@ class _Work:
         self._encoding = encoding
         self._found = found
         self._base = _base(found, encoding)
+        self.ambiguous = found.ambiguous and len(source) <= SECOND_JUDGE_LIMIT
         self._fates: dict[Link, Fate] = {}
 
     def run(self) -> None:
@@ -159,17 +163,13 @@ class _Work:
         if place.part is not None:
             first, last = place.part
             raw = self.source[start:end]
-            if len(raw) == len(place_value := self._content(raw)) and raw == place_value:
+            if raw == attribute_value(raw):
                 start, end = start + first, start + last
             else:
                 new = f"0;url={new}"
         elif not attribute.quote and end == start:
             new = f'"{new}"' if attribute.assigned else f'="{new}"'
         self.edits.append(Edit(start, end, new))
-
-    @staticmethod
-    def _content(raw: str) -> str:
-        return text_value(raw, 0)[0]
 
     def _text(self, text: Text) -> None:
         """Bare URLs that clients make clickable get an anchor of ours around them."""
@@ -196,8 +196,11 @@ def _verified(source: str, work: _Work) -> BodyResult:
     notes: list[str] = []
     left = foreign_left(output, work.allowed, by_lexbor)
     sound = True
-    if left:
+    if work.ambiguous or left:
         notes.append("second_judge")
+    if work.ambiguous and not left:
+        left = _second_opinion(output, work) or []
+    if left:
         broken = _broken(source, work.edits, left)
         work.rows += [
             row_of(work.rows[0].part if work.rows else "1", Kind.A, value, value, Neutralise("verification"))
@@ -205,12 +208,18 @@ def _verified(source: str, work: _Work) -> BodyResult:
         ]
         work.edits = sorted([*work.edits, *broken], key=lambda edit: (edit.start, edit.end))
         output = apply(source, work.edits)
-        sound = not foreign_left(output, work.allowed, by_lexbor) and not foreign_left(
-            output, work.allowed, by_html5lib
-        )
+        sound = not foreign_left(output, work.allowed, by_lexbor) and _second_opinion(output, work) == []
     if len(source) <= CLIP < len(output):
         notes.append("grown_past_clip")
     return BodyResult(tuple(work.edits), tuple(work.rows), tuple(notes), sound)
+
+
+def _second_opinion(output: str, work: _Work) -> list[str] | None:
+    """What html5lib still sees; None where it fails, as it does on some documents that end in the middle of things."""
+    try:
+        return foreign_left(output, work.allowed, by_html5lib)
+    except (AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        return None
 
 
 def _broken(source: str, edits: Sequence[Edit[str]], left: Sequence[str]) -> list[Edit[str]]:
@@ -227,14 +236,19 @@ def _broken(source: str, edits: Sequence[Edit[str]], left: Sequence[str]) -> lis
 
 
 def _base(found: Found, encoding: str) -> str | None:
-    """The document's base URL, where its first `base` gives an http(s) one."""
-    if found.base is None:
-        return None
-    try:
-        base = serialise(found.base, None, encoding)
-    except BadUrl:
-        return None
-    return base if base.startswith(("http:", "https:")) else None
+    """The document's base URL: the first http(s) one that a `base` gives.
+
+    For browsers the first `base` counts, whatever it says; but older ones drop one that stands in a `select`, or in another
+    place where it doesn't belong, and go by the next.
+    """
+    for href in found.bases:
+        try:
+            base = serialise(href, None, encoding)
+        except BadUrl:
+            continue
+        if base.startswith(("http:", "https:")):
+            return base
+    return None
 
 
 def _source_offset(places: Sequence[tuple[int, int]], offset: int) -> int:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from rewriter.html_references import attribute_value
+
 HTML = "html"
 SVG = "svg"
 MATH = "math"
@@ -26,6 +28,9 @@ VOID = frozenset(
         "meta", "param", "source", "track", "wbr",
     }
 )  # fmt: skip
+_STAYS_OPEN = frozenset({"body", "html", "head", "form"})
+"""End tags that take nothing off the stack of open elements but, at most, themselves."""
+
 _SVG_POINTS = frozenset({"foreignobject", "desc", "title"})
 _MATH_POINTS = frozenset({"mi", "mo", "mn", "ms", "mtext"})
 _HTML_ENCODINGS = frozenset({"text/html", "application/xhtml+xml"})
@@ -47,18 +52,54 @@ class _Element:
     point: bool = False  # an integration point: HTML may stand inside
 
 
+class _Stack:
+    """Open elements. Where a name was opened last is known without a search, so that no nesting makes end tags slow."""
+
+    def __init__(self) -> None:
+        self.elements: list[_Element] = []
+        self._places: dict[str, list[int]] = {}
+        self._foreign: list[int] = []
+
+    def push(self, element: _Element) -> None:
+        place = len(self.elements)
+        self.elements.append(element)
+        self._places.setdefault(element.name, []).append(place)
+        if element.space != HTML:
+            self._foreign.append(place)
+
+    def pop(self) -> None:
+        element = self.elements.pop()
+        self._places[element.name].pop()
+        if element.space != HTML:
+            self._foreign.pop()
+
+    def last(self, name: str) -> int:
+        """Where the last element of this name stands; -1 where none is open."""
+        places = self._places.get(name)
+        return places[-1] if places else -1
+
+    @property
+    def last_foreign(self) -> int:
+        return self._foreign[-1] if self._foreign else -1
+
+    def pop_from(self, place: int) -> None:
+        while len(self.elements) > place:
+            self.pop()
+
+
 class OpenElements:
     """The open elements from the outermost `svg` or `math` on. False while there is none."""
 
     def __init__(self) -> None:
-        self._stack: list[_Element] = []
+        self._inside = _Stack()
+        self._outside = _Stack()
 
     def __bool__(self) -> bool:
-        return bool(self._stack)
+        return bool(self._inside.elements)
 
     @property
     def in_foreign_content(self) -> bool:
-        return bool(self._stack) and self._stack[-1].space != HTML
+        return bool(self) and self._inside.elements[-1].space != HTML
 
     def start(
         self,
@@ -68,25 +109,27 @@ class OpenElements:
         self_closing: Callable[[], bool],
     ) -> str:
         """Take in a start tag; returns its namespace."""
-        stack = self._stack
-        while stack:
-            top = stack[-1]
+        while self:
+            top = self._inside.elements[-1]
             if top.space == HTML or self._is_point_for(top, name):
                 break
             if name not in BREAKOUT and not (name == "font" and {"color", "face", "size"} & attributes().keys()):
                 element = _Element(name, top.space, _is_point(name, top.space, attributes, source))
                 if not self_closing():
-                    stack.append(element)
+                    self._inside.push(element)
                 return top.space
-            while stack and stack[-1].space != HTML and not stack[-1].point:
-                stack.pop()
+            self._break_out()
         if name in (SVG, MATH):
             if not self_closing():
-                stack.append(_Element(name, name))
+                self._inside.push(_Element(name, name))
             return name
-        if stack and name not in VOID:
-            stack.append(_Element(name, HTML))
+        if self and name not in VOID:
+            self._inside.push(_Element(name, HTML))
         return HTML
+
+    def _break_out(self) -> None:
+        while self and self._inside.elements[-1].space != HTML and not self._inside.elements[-1].point:
+            self._inside.pop()
 
     @staticmethod
     def _is_point_for(top: _Element, name: str) -> bool:
@@ -94,23 +137,35 @@ class OpenElements:
             return False
         return not (top.space == MATH and name in ("mglyph", "malignmark"))
 
+    def note_outside(self, name: str, *, opens: bool) -> None:
+        """Take in a tag that stands before all foreign content: an end tag inside may close an element outside."""
+        if not opens:
+            self._close_outside(name)
+        elif name not in VOID:
+            self._outside.push(_Element(name, HTML))
+
+    def _close_outside(self, name: str) -> bool:
+        place = self._outside.last(name)
+        if place < 0 or name in _STAYS_OPEN:
+            return False
+        self._outside.pop_from(place)
+        return True
+
     def close(self, name: str) -> None:
         """Take in an end tag."""
-        stack = self._stack
-        if not stack:
+        if not self:
             return
-        if name in ("p", "br") and stack[-1].space != HTML and not stack[-1].point:
-            while stack and stack[-1].space != HTML and not stack[-1].point:
-                stack.pop()
+        top = self._inside.elements[-1]
+        if name in ("p", "br") and top.space != HTML and not top.point:
+            self._break_out()
             return
-        from_html = stack[-1].space == HTML
-        for place in range(len(stack) - 1, -1, -1):
-            element = stack[place]
-            if element.name == name:
-                del stack[place:]
-                return
-            if from_html and element.space != HTML:
-                return  # integration points are special elements: an end tag does not look past them
+        place = self._inside.last(name)
+        barrier = self._inside.last_foreign if top.space == HTML else -1
+        # Integration points are special elements: the end tag of an HTML element inside does not look past them.
+        if place >= 0 and place >= barrier:
+            self._inside.pop_from(place)
+        elif barrier < 0 and self._close_outside(name):
+            self._inside.pop_from(0)
 
 
 def _is_point(name: str, space: str, attributes: Callable[[], Mapping[str, Placed]], source: str) -> bool:
@@ -118,5 +173,7 @@ def _is_point(name: str, space: str, attributes: Callable[[], Mapping[str, Place
         return name in _SVG_POINTS
     if name == "annotation-xml":
         encoding = attributes().get("encoding")
-        return encoding is not None and source[encoding.start : encoding.end].lower() in _HTML_ENCODINGS
+        return (
+            encoding is not None and attribute_value(source[encoding.start : encoding.end]).lower() in _HTML_ENCODINGS
+        )
     return name in _MATH_POINTS

@@ -6,6 +6,7 @@ scan ─▶ candidates (every navigable attribute, every text that may hold a UR
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -16,25 +17,27 @@ from rewriter.html_scan import MAY_HOLD_URL, Attribute, Token, attributes, href,
 from rewriter.html_scan import Kind as TokenKind
 from toc.link import Kind
 
-TABLE: Mapping[tuple[str, str], Mapping[str, Kind]] = {
-    (HTML, "area"): {"href": Kind.AREA},
-    (HTML, "form"): {"action": Kind.FORM},
-    (HTML, "button"): {"formaction": Kind.FORM},
-    (HTML, "input"): {"formaction": Kind.FORM},
-    (HTML, "isindex"): {"action": Kind.FORM},
-    (HTML, "iframe"): {"src": Kind.FRAME},
-    (HTML, "frame"): {"src": Kind.FRAME},
-    (HTML, "embed"): {"src": Kind.FRAME},
-    (HTML, "object"): {"data": Kind.FRAME},
-    (HTML, "applet"): {"codebase": Kind.FRAME},
-    (HTML, "portal"): {"src": Kind.FRAME},
-    (SVG, "a"): {"href": Kind.SVG, "xlink:href": Kind.SVG},
-    (SVG, "animate"): {"to": Kind.SVG, "from": Kind.SVG, "by": Kind.SVG, "values": Kind.SVG},
-    (SVG, "set"): {"to": Kind.SVG},
+TABLE: Mapping[str, Mapping[str, Kind]] = {
+    "area": {"href": Kind.AREA},
+    "form": {"action": Kind.FORM},
+    "button": {"formaction": Kind.FORM},
+    "input": {"formaction": Kind.FORM},
+    "isindex": {"action": Kind.FORM},
+    "iframe": {"src": Kind.FRAME},
+    "frame": {"src": Kind.FRAME},
+    "embed": {"src": Kind.FRAME},
+    "object": {"data": Kind.FRAME},
+    "applet": {"codebase": Kind.FRAME},
+    "portal": {"src": Kind.FRAME},
+    "a": {"href": Kind.SVG, "xlink:href": Kind.SVG},
+    "animate": {"to": Kind.SVG, "from": Kind.SVG, "by": Kind.SVG, "values": Kind.SVG},
+    "set": {"to": Kind.SVG},
 }
-"""(namespace, element) → navigable attributes; `href` of an `a` of HTML has its own road. Every MathML element and every
-VML shape has `href` too."""
+"""Element, in whatever namespace → navigable attributes. Some lead nowhere (a `form` inside SVG): to seal them all the same
+costs nothing, and another reading of the tree cannot make a link of one. `href` of an `a` of HTML has its own road; every
+MathML element and every VML shape has `href` too."""
 
+_XLINK = {"xlink:href": Kind.A}
 _ANY_MATH = {"href": Kind.MATH, "xlink:href": Kind.MATH}
 _VML = {"href": Kind.VML}
 _CONDITIONAL = re.compile(r"<!--\[if[^\]>]*+\]>(?!<!-->)", re.IGNORECASE)
@@ -70,12 +73,17 @@ class Text(NamedTuple):
 
 @dataclass(slots=True)
 class Found:
-    """All of one source, ascending. `base`: the decoded href of the first `base`."""
+    """All of one source, ascending.
+
+    bases:     the decoded href of each `base`, in whatever namespace
+    ambiguous: whether something occurs of which parsers of different age make different trees: SVG, MathML, raw text in a select
+    """
 
     places: list[Place] = field(default_factory=list)
     texts: list[Text] = field(default_factory=list)
     frames: list[Attribute] = field(default_factory=list)
-    base: str | None = None
+    bases: list[str] = field(default_factory=list)
+    ambiguous: bool = False
 
 
 def find_places(source: str, start: int = 0, end: int | None = None, found: Found | None = None) -> Found:
@@ -93,7 +101,8 @@ class _Finder:
         self._source_end = end
         self._found = found
         self._anchor: Anchor | None = None
-        self._closed: list[str] = []
+        self._closed: list[str] = []  # open elements in which text makes no link
+        self._closed_count: Counter[str] = Counter()
 
     def take(self, token: Token) -> None:
         kind = token.kind
@@ -105,6 +114,8 @@ class _Finder:
             self._text(token)
         elif kind is TokenKind.COMMENT:
             self._comment(token)
+        elif kind is TokenKind.RAW and self._closed_count["select"]:
+            self._raw_in_select(token)
 
     def _text(self, token: Token) -> None:
         if self._anchor is None and not self._closed and MAY_HOLD_URL.search(self._source, token.start, token.end):
@@ -118,8 +129,12 @@ class _Finder:
     def _end(self, token: Token) -> None:
         if token.name == "a":
             self._close_anchor(token.start)
-        elif token.name in self._closed:
-            del self._closed[self._closed.index(token.name) :]
+        elif self._closed_count[token.name]:
+            while True:
+                name = self._closed.pop()
+                self._closed_count[name] -= 1
+                if name == token.name:
+                    break
 
     def _comment(self, token: Token) -> None:
         """A downlevel-hidden conditional comment: its content is HTML for Outlook."""
@@ -130,20 +145,29 @@ class _Finder:
         end = closing.start() if closing else token.end
         find_places(self._source, opening.end(), end, self._found)
 
+    def _raw_in_select(self, token: Token) -> None:
+        """Browsers of before 2025 drop most tags in a `select`: what others read as raw text is markup for them."""
+        self._found.ambiguous = True
+        find_places(self._source, token.start, token.end, self._found)
+
     def _start(self, token: Token) -> None:
         name = token.name
         if name == "a" and token.space == HTML:
             self._link(token)
             return
-        if name == "base" and token.space == HTML:
+        if name == "base":
             self._base(token)
-        elif name == "meta" and token.space == HTML:
+            return
+        if name == "meta" and token.space == HTML:
             self._refresh(token)
-        navigable = TABLE.get((token.space, name))
+        navigable = TABLE.get(name)
+        if name in (SVG, MATH):
+            self._found.ambiguous = True
         if name in (SVG, MATH) or (name in _NO_LINKS_INSIDE and token.space == HTML):
             self._closed.append(name)
+            self._closed_count[name] += 1
         if token.space == MATH:
-            navigable = _ANY_MATH
+            navigable = {**(navigable or {}), **_ANY_MATH}
         elif ":" in name:
             navigable = _VML
         if navigable is not None:
@@ -157,6 +181,8 @@ class _Finder:
         if attribute is not None:
             value = attribute_value(self._source[attribute.start : attribute.end])
             self._found.places.append(Place(Kind.A, attribute, value, self._anchor, element="a"))
+        if self._source.find("ink:", *token.inner) >= 0:
+            self._attributes(token, _XLINK)
 
     def _attributes(self, token: Token, navigable: Mapping[str, Kind]) -> None:
         source = self._source
@@ -174,10 +200,9 @@ class _Finder:
             self._found.frames.append(found["srcdoc"])
 
     def _base(self, token: Token) -> None:
-        if self._found.base is None:
-            attribute = href(self._source, token)
-            if attribute is not None:
-                self._found.base = attribute_value(self._source[attribute.start : attribute.end])
+        attribute = href(self._source, token)
+        if attribute is not None:
+            self._found.bases.append(attribute_value(self._source[attribute.start : attribute.end]))
 
     def _refresh(self, token: Token) -> None:
         found = attributes(self._source, token)

@@ -154,14 +154,15 @@ def is_self_closing(source: str, token: Token) -> bool:
 
 def scan(source: str, start: int = 0, end: int | None = None, *, stretches: bool = True) -> Iterator[Token]:
     """The tokens of source[start:end], ascending; with `stretches`, boring ones together."""
-    return _Scanner(source, len(source) if end is None else end).tokens(start, stretches)
+    return _Scanner(source, start, len(source) if end is None else end).tokens(start, stretches)
 
 
 class _Scanner:
-    def __init__(self, source: str, end: int) -> None:
+    def __init__(self, source: str, start: int, end: int) -> None:
         self._source = source
         self._end = end
         self._open = OpenElements()
+        self._seen = start  # up to here the open elements know what stands outside of foreign content
 
     def tokens(self, place: int, stretches: bool) -> Iterator[Token]:
         source, end = self._source, self._end
@@ -216,12 +217,21 @@ class _Scanner:
             self._open.close(name)
             return Token(Kind.END, place, match.end(), name, HTML, match.span(3))
         token = Token(Kind.START, place, match.end(), name, HTML, match.span(3))
-        if not self._open and name not in ("svg", "math"):
-            return token
+        if not self._open:
+            if name not in ("svg", "math"):
+                return token
+            self._look_outside(place)
         space = self._open.start(
             name, lambda: attributes(source, token), source, lambda: is_self_closing(source, token)
         )
         return Token(Kind.START, place, match.end(), name, space, match.span(3))
+
+    def _look_outside(self, place: int) -> None:
+        """Tell the open elements what was stepped over."""
+        for token in scan(self._source, self._seen, place, stretches=False):
+            if token.kind is Kind.END or (token.kind is Kind.START and token.space == HTML):
+                self._open.note_outside(token.name, opens=token.kind is Kind.START)
+        self._seen = place
 
     def _declaration(self, place: int) -> Token:
         source = self._source

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Container, Iterable, Iterator
 
 from bs4 import BeautifulSoup, Tag
-from selectolax.lexbor import LexborHTMLParser
+from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from toc.errors import BadUrl
 from toc.url import serialise
@@ -17,11 +17,18 @@ from toc.url import serialise
 _ELEMENTS = (
     "a", "area", "form", "button", "input", "iframe", "frame", "embed", "object", "applet", "portal", "meta", "set", "animate",
 )  # fmt: skip
+_POINTS = {
+    "svg": frozenset({"foreignObject", "desc", "title"}),
+    "math": frozenset({"annotation-xml", "mi", "mo", "mn", "ms", "mtext"}),
+}
+"""Integration points, in which HTML stands again."""
+MAX_CLIMB = 200
 _SOURCES = frozenset({"iframe", "frame", "embed", "portal"})
 _TEMPLATE = re.compile(r"(</?)(?=template)", re.IGNORECASE)
-_CONDITIONAL = re.compile(r"<!--\[if[^\]>]*+\]>(.*?)(?:<!\[endif\]-->|-->)", re.IGNORECASE | re.DOTALL)
+_CONDITIONAL = re.compile(r"<!--\[if[^\]>]*+\]>(.*?)(?:<!\[endif\]-->|-->|\Z)", re.IGNORECASE | re.DOTALL)
 _REFRESH = re.compile(
-    r"\s*[\d.]*\s*[;,]?\s*(?:url\s*=\s*)?(?:'([^']*)|\"([^\"]*)|(.*?)\s*\Z)", re.IGNORECASE | re.DOTALL
+    r"""\s*(?:\d[\d.]*|\.[\d.]*)(?:\s*[;,]|(?=\s))\s*(?:url\s*=\s*)?(?:'([^']*)|"([^"]*)|(.*))""",
+    re.IGNORECASE | re.DOTALL,
 )
 
 Values = Iterable[tuple[str, str, str]]
@@ -46,8 +53,8 @@ def foreign_left(html: str, allowed: Container[str], values: Callable[[str], Val
 def _is_fine(attribute: str, value: str, base: str | None, allowed: Container[str]) -> bool:
     if attribute == "content":
         match = _REFRESH.match(value)
-        value = "".join(match.groups("")) if match else value
-        if not value:
+        value = "".join(match.groups("")) if match else ""
+        if not value or value in allowed:
             return True
     href = _absolute(value, base)
     return href is None or not href.startswith(("http:", "https:")) or href in allowed
@@ -72,18 +79,34 @@ def by_lexbor(html: str) -> Iterator[tuple[str, str, str]]:
 def _lexbor_document(html: str) -> Iterator[tuple[str, str, str]]:
     """The base comes first. What lies in templates is looked at as if they were ordinary elements."""
     tree = LexborHTMLParser(html)
-    base = next((node for node in tree.tags("base") if "href" in node.attributes), None)
+    base = next((node for node in tree.tags("base") if "href" in node.attributes and _space(node) == "html"), None)
     if base is not None:
         yield "base", "href", base.attributes["href"] or ""
     if tree.tags("template"):
         yield from _lexbor_document(_TEMPLATE.sub(r"\1x-", html))
     nodes = [node for name in _ELEMENTS for node in tree.tags(name)]  # many times faster than one selector of them all
     if tree.tags("math"):
-        nodes += tree.css("math *")
+        nodes += [node for node in tree.css("[href], [xlink\\:href]") if _space(node) == "math"]
     if "<v:" in html or "<V:" in html:
         nodes += tree.css("[href]")
     for node in nodes:
         yield from _navigable(node.tag or "", {key: value or "" for key, value in node.attributes.items()})
+
+
+def _space(node: LexborNode) -> str:
+    """``html``, ``svg`` or ``math``, by the elements around; a very deep one counts for what is next to it."""
+    around: list[str] = []
+    parent = node.parent
+    while parent is not None and len(around) < MAX_CLIMB:
+        around.append(parent.tag or "")
+        parent = parent.parent
+    space = "html"
+    for name in reversed(around):
+        if space == "html" and name in _POINTS:
+            space = name
+        elif name in _POINTS.get(space, ()):
+            space = "html"
+    return space
 
 
 def by_html5lib(html: str) -> Iterator[tuple[str, str, str]]:

@@ -37,7 +37,7 @@ LOOK = """() => {
   const absolute = value => { try { return new URL(value, document.baseURI).href; } catch { return ''; } };
   const note = value => { const url = absolute(value); if (/^https?:/.test(url)) targets.push(url); };
   const refresh = value => {
-    const found = /^[\\t\\n\\f\\r ]*(?:\\d+[\\d.]*|\\.[\\d.]*)(?:[\\t\\n\\f\\r ]*[;,]|(?=[\\t\\n\\f\\r ]))[\\t\\n\\f\\r ]*([^]*)$/.exec(value);
+    const found = /^\\s*(?:\\d+[\\d.]*|\\.[\\d.]*)(?:\\s*[;,]|(?=\\s))\\s*([^]*)$/.exec(value);
     if (!found || !found[1]) return;
     let url = found[1].replace(/^url[\\t\\n\\f\\r ]*=[\\t\\n\\f\\r ]*/i, '');
     const quoted = /^(['"])([^]*?)(?:\\1|$)/.exec(url);
