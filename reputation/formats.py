@@ -13,6 +13,7 @@ import csv
 import re
 from collections.abc import Callable, Iterable, Iterator
 
+from reputation.addresses import normal_network
 from reputation.formats_json import misp_feed, misp_warninglist, phishtank_json, urlhaus_json
 from reputation.formats_stix import stix
 from reputation.formats_words import expiry, threat_of
@@ -106,7 +107,7 @@ def _url_list(source: Lines, threat: ThreatType) -> Iterator[Entry]:
 
 
 def _domain_list(source: Lines, threat: ThreatType) -> Iterator[Entry]:
-    """One host name or address a line, perhaps ``*.`` before it or a comment behind it."""
+    """One host name, address or network a line, perhaps ``*.`` before it or a comment behind it."""
     for number, text in source:
         if text[0] not in "#;!/":
             yield _host_entry(text.partition("#")[0].strip(), number, threat)
@@ -114,6 +115,8 @@ def _domain_list(source: Lines, threat: ThreatType) -> Iterator[Entry]:
 
 def _host_entry(text: str, number: int, threat: ThreatType) -> Entry:
     host = text.rstrip(".")
+    if "/" in host and normal_network(host):
+        return Entry("ip", host, number, threat)
     if not host or any(character in host for character in " \t/<>@\ufffd\"'="):
         return Entry(_BAD, text, number, threat)
     numeric = host[-1].isdigit() or ":" in host
@@ -232,7 +235,7 @@ _RPZ_HARMLESS = ("rpz-passthru.", "rpz-tcp-only.")
 
 
 def _rpz(source: Lines, threat: ThreatType) -> Iterator[Entry]:
-    """A response policy zone as a master file (draft-vixie-dnsop-dns-rpz): QNAME triggers, and single addresses."""
+    """A response policy zone as a master file (draft-vixie-dnsop-dns-rpz): QNAME triggers, addresses and networks."""
     origin, open_paren = "", False
     for number, line in source:
         text = line.partition(";")[0].strip()
@@ -259,12 +262,21 @@ def _rpz_record(record: re.Match[str], origin: str, number: int, threat: ThreatT
     if name == origin:
         return
     if name.endswith(".rpz-ip"):
-        length, *address = name.removesuffix(".rpz-ip").split(".")
-        if length == "32" and len(address) == 4:
-            yield Entry("ip", ".".join(reversed(address)), number, threat)
+        address = _rpz_address(name.removesuffix(".rpz-ip"))
+        yield Entry("ip" if address else _BAD, address or name, number, threat)
         return
     if not name.endswith(_RPZ_TRIGGERS):
         yield _host_entry(name, number, threat)
+
+
+def _rpz_address(name: str) -> str | None:
+    """``24.0.2.0.192`` as 192.0.2.0/24, ``32.zz.db8.2001`` as 2001:db8::/32 (draft, section 4.1.1)."""
+    length, *parts = name.split(".")
+    if len(parts) == 4 and "zz" not in parts:
+        return normal_network(f"{'.'.join(reversed(parts))}/{length}")
+    text = ":".join("" if part == "zz" else part for part in reversed(parts))
+    text = f":{text}" if text.startswith(":") else text
+    return normal_network(f"{text}:/{length}" if text.endswith(":") else f"{text}/{length}")
 
 
 LINE_FORMATS: dict[str, LineParser] = {

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
+from reputation.addresses import normal_network
 from reputation.formats_words import threat_of
 from reputation.index import Entry
 from toc.errors import ListError
-from toc.url import host_address
 from toc.verdict import ThreatType
 
 
@@ -75,8 +75,8 @@ def _value(text: str, number: int, threat: ThreatType) -> Entry | None:
     text = text.strip()
     if text.lower().startswith(("http://", "https://")):
         return Entry("url", text, number, threat)
-    if host_address(text.removesuffix("/32").removesuffix("/128")):
-        return Entry("ip", text.removesuffix("/32").removesuffix("/128"), number, threat)
+    if network := normal_network(text):
+        return Entry("ip", network, number, threat)
     if _HOST.match(text):
         return Entry("host", text.lstrip("."), number, threat)
     return None

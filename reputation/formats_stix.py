@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from reputation.addresses import normal_network
 from reputation.formats_json import document
 from reputation.formats_words import expiry, threat_of
 from reputation.index import Entry
 from toc.errors import ListError
-from toc.url import host_address
 from toc.verdict import ThreatType
 
 _TOKEN = re.compile(
@@ -53,10 +53,8 @@ def indicator(item: dict[str, Any], number: int, threat: ThreatType) -> Iterator
     word = threat_of(types[0] if types else "", threat)
     until = expiry(str(item.get("valid_until", "")))
     for kind, value in values(str(item.get("pattern", ""))):
-        single = value.removesuffix("/32").removesuffix("/128") if kind == "ip" else value
-        if kind == "ip" and host_address(single) is None:
-            continue  # a network: the index knows single addresses
-        yield Entry(kind, single, number, word, until)
+        place = normal_network(value) if kind == "ip" else value
+        yield Entry(kind if place else "bad", place or value, number, word, until)
 
 
 def values(pattern: str) -> list[tuple[str, str]]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+from reputation.addresses import plain_address
 from toc.errors import BadUrl
 from toc.unwrap import unwrap_url
 from toc.url import Url, parse, unicode_host
@@ -190,7 +191,7 @@ class Reading:
     """One URL to look up, and the name under which a match in it is reported.
 
     name: empty for the URL itself, else ``layer:<vendor>`` or ``other_reading``
-    host: of the URL, without stray dots
+    host: of the URL, without stray dots; an IPv4 address inside an IPv6 one as the former
     """
 
     __slots__ = ("_expressions", "host", "name", "url")
@@ -198,7 +199,7 @@ class Reading:
     def __init__(self, url: Url, name: str = "") -> None:
         self.url = url
         self.name = name
-        self.host = plain_host(url.host)
+        self.host = plain_host(url.host) if url.host[:1] != "[" else plain_address(url.host)
         self._expressions: list[str] | None = None
 
     @property

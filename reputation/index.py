@@ -31,6 +31,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
 
+from reputation.addresses import LISTED, enclosing, normal_network, plain_address, prefix_of
 from reputation.forms import MAX_HOST, Reading, host_suffixes, is_address, plain_host
 from toc.errors import BadUrl, ListError
 from toc.url import ascii_host, parse
@@ -124,7 +125,10 @@ class Hit:
 
 
 class Entry(NamedTuple):
-    """One line of a list as a parser found it. `kind`: ``host``, ``url``, ``ip``, or ``bad`` for an unreadable line."""
+    """One line of a list as a parser found it.
+
+    kind: ``host``, ``url``, ``ip`` (an address or a network such as ``192.0.2.0/24``), ``bad`` for an unreadable line
+    """
 
     kind: str
     value: str
@@ -139,8 +143,10 @@ def hash_of(key: str, seed: bytes) -> int:
 
 
 def probes(host: str, seed: bytes) -> tuple[tuple[int, str], ...]:
-    """Hash and host of `host` and each of its parents (`reputation.forms.host_suffixes`)."""
-    if len(host) > MAX_HOST or is_address(host):
+    """Hash and host of `host` and each of its parents (`reputation.forms.host_suffixes`); of an address, its networks."""
+    if is_address(host):
+        return tuple((hash_of(key, seed), key) for key in (host, *map(_network_key, enclosing(host))))
+    if len(host) > MAX_HOST:
         return tuple((hash_of(suffix, seed), suffix) for suffix in host_suffixes(host))
     return _probes(host, seed)
 
@@ -154,9 +160,13 @@ def _probes(host: str, seed: bytes) -> tuple[tuple[int, str], ...]:
 
 
 def entry_key(kind: str, value: str) -> str | None:
-    """What an entry is found by: an ASCII host, or host + path + query in Safe Browsing's form; None for no entry."""
+    """What an entry is found by: an ASCII host, a network, or host + path + query in Safe Browsing's form; None for none."""
     if kind == "url":
         return _url_key(value)
+    if kind == "ip" and "/" in value:
+        value = normal_network(value) or ""  # an address where it holds only one
+        if "/" in value:
+            return _network_key(value) if prefix_of(value) in LISTED else None
     host = value.lower().removeprefix("*.").rstrip(".")
     if not host.isascii() or not host.replace("-", "a").replace("_", "a").replace(".", "a").isalnum():
         return _odd_host(host)
@@ -165,11 +175,15 @@ def entry_key(kind: str, value: str) -> str | None:
     return plain_host(host) or None
 
 
+def _network_key(network: str) -> str:
+    return "/" + network  # http://192.0.2.0/24 on a list means that page, not the network
+
+
 def _odd_host(host: str) -> str | None:
     if ":" in host and not host.startswith("["):
         host = f"[{host}]"
     found = ascii_host(host) if host else None
-    return plain_host(found) if found else None
+    return plain_address(plain_host(found)) if found else None
 
 
 def _url_key(value: str) -> str | None:

@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TypeVar
 
-from reputation.forms import expressions, host_suffixes
+from reputation.addresses import Prefix, enclosing, normal_network, prefix_of
+from reputation.forms import Reading, host_suffixes, is_address, plain_host
 from toc.errors import BadUrl, Invalid
-from toc.url import Url, ascii_host, parse, public_suffixes
+from toc.url import ascii_host, parse, public_suffixes
 from toc.verdict import Level, Match, MatchKind, ThreatType
 
 SOURCE = "objects"
@@ -102,21 +103,27 @@ def normal_value(kind: ObjectType, text: str) -> str:
     if not text:
         raise Invalid("value is empty")
     if kind is ObjectType.URL:
-        try:
-            return parse(text if "://" in text else f"http://{text}").href
-        except BadUrl as error:
-            raise Invalid(f"value {text[:200]!r} is no http(s) URL: {error}") from None
+        return _normal_url(text)
     if kind is ObjectType.DOMAIN:
         return _normal_domain(text)
     if kind is ObjectType.IP:
-        try:
-            network = ipaddress.ip_network(text.strip("[]"), strict=False)
-        except ValueError:
-            raise Invalid(f"value {text[:80]!r} is neither an address nor a network such as 192.0.2.0/24") from None
-        return str(network.network_address if network.num_addresses == 1 else network)
+        network = normal_network(text)
+        if network is None:
+            raise Invalid(f"value {text[:80]!r} is neither an address nor a network such as 192.0.2.0/24")
+        return network
     if not re.fullmatch(rf"[0-9a-fA-F]{{{_DIGEST_LENGTH[kind]}}}", text):
         raise Invalid(f"value {text[:80]!r} is no {kind.value}: {_DIGEST_LENGTH[kind]} hex digits")
     return text.lower()
+
+
+def _normal_url(text: str) -> str:
+    try:
+        url = parse(text if "://" in text else f"http://{text}")
+    except BadUrl as error:
+        raise Invalid(f"value {text[:200]!r} is no http(s) URL: {error}") from None
+    if url.userinfo and "://" not in text:  # mailto:a@b.example
+        raise Invalid(f"value {text[:200]!r} is no http(s) URL: begin it with http:// or https://")
+    return url.href
 
 
 def _normal_domain(text: str) -> str:
@@ -126,7 +133,7 @@ def _normal_domain(text: str) -> str:
         raise Invalid(f"value {text[:200]!r} is no domain; *.example.com covers the sub-hosts of example.com")
     if host.startswith("[") or host[-1:].isdigit():
         raise Invalid(f"value {text[:80]!r} is an address: use the type ip")
-    return star + host
+    return star + plain_host(host)
 
 
 def breadth_warning(found: Object, top_sites: frozenset[str] = frozenset()) -> str | None:
@@ -145,15 +152,21 @@ def breadth_warning(found: Object, top_sites: frozenset[str] = frozenset()) -> s
     return None
 
 
+_Table = Mapping[str, tuple[Object, ...]]
+
+
 @dataclass(frozen=True, slots=True)
 class ObjectSet:
-    """All objects, ready to be asked. Immutable: a change makes a new set, which replaces the old one whole."""
+    """All objects, ready to be asked. Immutable: a change makes a new set, which replaces the old one whole.
 
-    hosts: Mapping[str, tuple[Object, ...]] = field(default_factory=dict)
-    below: Mapping[str, tuple[Object, ...]] = field(default_factory=dict)
-    urls: Mapping[str, tuple[Object, ...]] = field(default_factory=dict)
-    addresses: Mapping[str, tuple[Object, ...]] = field(default_factory=dict)
-    networks: tuple[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, Object], ...] = ()
+    addresses: addresses and networks by their one spelling      prefixes: of the networks among them
+    """
+
+    hosts: _Table = field(default_factory=dict)
+    below: _Table = field(default_factory=dict)
+    urls: _Table = field(default_factory=dict)
+    addresses: _Table = field(default_factory=dict)
+    prefixes: frozenset[Prefix] = frozenset()
 
     @classmethod
     def of(cls, objects: Iterable[Object]) -> ObjectSet:
@@ -161,44 +174,36 @@ class ObjectSet:
         below: dict[str, tuple[Object, ...]] = {}
         urls: dict[str, tuple[Object, ...]] = {}
         addresses: dict[str, tuple[Object, ...]] = {}
-        networks = []
         for item in objects:
-            if item.type == ObjectType.DOMAIN:
-                table, key = (below, item.value[2:]) if item.value.startswith("*.") else (hosts, item.value)
-            elif item.type == ObjectType.URL:
-                table, key = urls, expressions(item.value)[0]
-            elif item.type == ObjectType.IP and "/" in item.value:
-                networks.append((ipaddress.ip_network(item.value), item))
-                continue
-            elif item.type == ObjectType.IP:
-                table, key = addresses, item.value
-            else:
-                continue
+            match item.type:
+                case ObjectType.DOMAIN:
+                    table, key = (below, item.value[2:]) if item.value.startswith("*.") else (hosts, item.value)
+                case ObjectType.URL:
+                    table, key = urls, Reading(parse(item.value)).expressions[0]
+                case ObjectType.IP:
+                    table, key = addresses, item.value
+                case _:
+                    continue
             table[key] = (*table.get(key, ()), item)
-        return cls(hosts, below, urls, addresses, tuple(networks))
+        return cls(hosts, below, urls, addresses, frozenset(prefix_of(key) for key in addresses if "/" in key))
 
-    def match(self, url: Url, expressions: Sequence[str], now: datetime) -> list[Match]:
-        """Every object that `url` meets and that has not expired. `expressions`: Safe Browsing's, exact one first."""
+    def match(self, reading: Reading, now: datetime) -> list[Match]:
+        """Every object that the URL of `reading` meets and that has not expired."""
         found: list[tuple[Object, str]] = []
         if self.urls:
-            for expression in expressions[: 2 if url.query else 1]:
+            for expression in reading.expressions[: 2 if reading.url.query else 1]:
                 found += [(item, "url") for item in self.urls.get(expression, ())]
-        if url.is_ip:
-            found += self._of_address(url.host.strip("[]"))
+        if is_address(reading.host):
+            found += [(item, "ip") for key in self._around(reading.host) for item in self.addresses.get(key, ())]
         elif self.hosts or self.below:
-            suffixes = host_suffixes(url.host.rstrip("."))
-            for place, suffix in enumerate(suffixes):
+            for place, suffix in enumerate(host_suffixes(reading.host)):
                 found += [(item, "host") for item in self.hosts.get(suffix, ())]
                 if place:
                     found += [(item, "host") for item in self.below.get(suffix, ())]
         return [_match(item, form) for item, form in found if item.expires is None or item.expires > now]
 
-    def _of_address(self, text: str) -> list[tuple[Object, str]]:
-        found = [(item, "ip") for item in self.addresses.get(text, ())]
-        if self.networks:
-            address = ipaddress.ip_address(text)
-            found += [(item, "ip") for network, item in self.networks if address in network]
-        return found
+    def _around(self, host: str) -> list[str]:
+        return [host.strip("[]"), *enclosing(host, self.prefixes)] if self.addresses else []
 
 
 def _match(found: Object, form: str) -> Match:

@@ -96,7 +96,7 @@ class Knowledge:
     def _local(self, found: Forms, now: datetime) -> tuple[list[Match], tuple[str, ...], tuple[str, ...]]:
         matches, silent, required = self.lists.look_up(found, now)
         for reading in found.readings:
-            matches += self.objects.match(reading.url, reading.expressions, now)
+            matches += self.objects.match(reading, now)
         if not self.snapshot_seen:
             silent += ("objects",)
             required += ("objects",) if self._config.reputation.objects_required else ()

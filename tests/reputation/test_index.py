@@ -5,6 +5,7 @@ for all sets of entries and all URLs:  find(URL) == the entries that a plain rea
 
 from __future__ import annotations
 
+import ipaddress
 import random
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reputation.addresses import LISTED, enclosing, normal_network
 from reputation.forms import Reading, host_suffixes
 from reputation.index import BLOCK, HEADER, Entry, Index, entry_key
 from reputation.index_build import build
@@ -56,6 +58,17 @@ CASES = [
     ("ip", "192.0.2.1", "http://0xC0000201/", "ip", "addresses in any spelling"),
     ("ip", "2001:db8::1", "http://[2001:DB8:0:0::1]/", "ip", "IPv6 with and without brackets"),
     ("host", "192.0.2.1", "http://192.0.2.1/", "host", "an address on a domain list"),
+    ("ip", "192.0.2.0/24", "http://192.0.2.77:8080/x", "ip", "a network covers its addresses"),
+    ("ip", "192.0.2.77/24", "http://192.0.2.1/", "ip", "host bits of a network do not count"),
+    ("ip", "192.0.2.0/24", "http://192.0.3.1/", None, "and no others"),
+    ("ip", "192.0.2.1/32", "http://192.0.2.1/", "ip", "a network of one address"),
+    ("ip", "2001:db8::/32", "http://[2001:db8::77]/", "ip", "IPv6 networks"),
+    ("ip", "2001:db8::/32", "http://[2001:db9::77]/", None, "and no others"),
+    ("ip", "192.0.2.0/24", "http://[::ffff:192.0.2.1]/", "ip", "an IPv4 address inside an IPv6 one"),
+    ("ip", "192.0.2.1", "http://[64:ff9b::192.0.2.1]/", "ip", "or behind NAT64"),
+    ("ip", "::ffff:192.0.2.1", "http://192.0.2.1/", "ip", "on the list, too"),
+    ("url", "http://192.0.2.0/24", "http://192.0.2.77/", None, "a page that is called 24 is no network"),
+    ("url", "http://192.0.2.0/24", "http://192.0.2.0/24", "url", "it is a page"),
     ("host", "2.1", "http://192.0.2.1/", None, "an address has no parent"),
     ("url", "http://evil.example/a?b=1", "https://evil.example/a?b=1#c", "url", "scheme and fragment do not count"),
     ("url", "http://evil.example/a?b=1", "http://evil.example/a", None, "the query does"),
@@ -71,6 +84,28 @@ CASES = [
 def test_what_an_entry_covers(kind, entry, url, form, why, tmp_path):
     index = made(tmp_path, [Entry(kind, entry, 7)])
     assert found(index, url) == ([(entry, form)] if form else []), why
+
+
+@pytest.mark.parametrize("wide", ["0.0.0.0/0", "10.0.0.0/7", "2000::/3", "::/0"])
+def test_a_network_as_wide_as_a_registry_is_no_entry(wide, tmp_path):
+    target = tmp_path / "list.idx"
+    report = build([Entry("ip", wide, 1)], target, generation="g1", seed=SEED, built_at=NOW)
+    assert (report.entries, report.rejected) == (0, 1)
+
+
+@given(version=st.sampled_from([4, 6]), number=st.integers(0, 2**128 - 1), data=st.data())
+@settings(max_examples=300)
+def test_the_networks_around_an_address_are_those_that_hold_it(version, number, data):
+    bits = 32 if version == 4 else 128
+    kind = ipaddress.IPv4Address if version == 4 else ipaddress.IPv6Address
+    address = kind(number % 2**bits)
+    around = enclosing(f"[{address}]" if version == 6 else str(address))
+    assert [ipaddress.ip_network(text).prefixlen for text in around] == sorted(
+        (length for which, length in LISTED if which == version), reverse=True
+    )
+    assert all(address in ipaddress.ip_network(text) for text in around)
+    length = data.draw(st.sampled_from([length for which, length in LISTED if which == version]))
+    assert normal_network(f"{address}/{length}") in around
 
 
 def test_a_hit_names_line_threat_and_expiry(tmp_path):
