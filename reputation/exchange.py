@@ -9,9 +9,9 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
-from reputation.formats_stix import values
+from reputation.formats_stix import accuses, values
 from reputation.objects import Object, ObjectAction, ObjectType, parse_object
-from toc.errors import Invalid, ListError
+from toc.errors import Invalid
 
 COLUMNS = ("type", "value", "action", "risk_level", "note", "source", "owner", "created", "expires")
 """What we write, in this order."""
@@ -32,8 +32,19 @@ ALIASES: Mapping[str, str] = {
 }
 """Column names of other consoles → ours."""
 
-_TYPES = {"host": ObjectType.DOMAIN, "url": ObjectType.URL, "ip": ObjectType.IP}
-"""Kinds of `reputation.formats_stix.values` → types of objects."""
+TYPES: Mapping[str, str] = {
+    "filesha1": ObjectType.FILE_SHA1,
+    "filesha256": ObjectType.FILE_SHA256,
+    "sha1": ObjectType.FILE_SHA1,
+    "sha256": ObjectType.FILE_SHA256,
+    "host": ObjectType.DOMAIN,
+    "ip address": ObjectType.IP,
+}
+"""Types as other consoles and `reputation.formats_stix.values` name them → ours."""
+
+OWN = "x_toc_object"
+"""Our own property of an indicator: what STIX has no word for."""
+_OWN_FIELDS = ("action", "risk_level", "owner", "source")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 Read = tuple[list[Object], list[str]]
@@ -66,13 +77,24 @@ def from_csv(raw: bytes, *, new_id: Callable[[], str], created: datetime) -> Rea
         )
     found: list[Object] = []
     refused: list[str] = []
-    for row in rows:
-        fields = {ours: _plain(row.get(theirs)) for ours, theirs in names.items() if ours in COLUMNS}
-        try:
-            found.append(parse_object(fields, object_id=new_id(), created=created))
-        except Invalid as error:
-            refused.append(f"line {rows.line_num}: {error}")
+    try:
+        for row in rows:
+            fields: dict[str, object] = {
+                ours: _plain(row.get(theirs)) for ours, theirs in names.items() if ours in COLUMNS
+            }
+            _take(fields, f"line {rows.line_num}", (found, refused), new_id, created)
+    except csv.Error as error:
+        refused.append(f"line {rows.line_num} and all behind it: {error}")
     return found, refused
+
+
+def _take(fields: dict[str, object], place: str, into: Read, new_id: Callable[[], str], created: datetime) -> None:
+    word = str(fields.get("type") or "").lower()
+    fields["type"] = TYPES.get(word, word)
+    try:
+        into[0].append(parse_object(fields, object_id=new_id(), created=created))
+    except Invalid as error:
+        into[1].append(f"{place}: {error}")
 
 
 def _plain(value: object) -> str:
@@ -95,7 +117,7 @@ def to_stix(objects: Iterable[Object], *, now: datetime) -> str:
             "pattern_type": "stix",
             "valid_from": _stamp(item.created),
             "description": item.note,
-            "labels": [f"toc-action:{item.action}"],
+            OWN: {name: value for name in _OWN_FIELDS if (value := getattr(item, name))},
             **({"valid_until": _stamp(item.expires)} if item.expires else {}),
         }
         for item in objects
@@ -105,41 +127,26 @@ def to_stix(objects: Iterable[Object], *, now: datetime) -> str:
 
 
 def from_stix(raw: bytes, *, new_id: Callable[[], str], created: datetime) -> Read:
-    """Indicators on URLs, domains and addresses. Raises Invalid where it is no bundle."""
+    """Indicators that accuse, and what we exported ourselves. Raises Invalid where it is no bundle."""
     try:
         bundle = json.loads(raw)
         items = bundle["objects"]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise Invalid("this is no STIX bundle") from None
-    found: list[Object] = []
-    refused: list[str] = []
-    for item in items if isinstance(items, list) else ():
-        if not isinstance(item, dict) or item.get("type") != "indicator" or item.get("revoked"):
-            continue
-        try:
-            found += _of_indicator(item, new_id, created)
-        except (Invalid, ListError) as error:
-            refused.append(f"{item.get('id', 'indicator')}: {error}")
-    return found, refused
+    read: Read = ([], [])
+    for number, item in enumerate(items if isinstance(items, list) else (), 1):
+        if isinstance(item, dict) and item.get("type") == "indicator" and (own := _own(item)) is not None:
+            more = {"note": item.get("description") or item.get("name"), "expires": item.get("valid_until"), **own}
+            for kind, value in values(str(item.get("pattern", ""))):
+                _take({"type": kind, "value": value, **more}, f"indicator {number}", read, new_id, created)
+    return read
 
 
-def _of_indicator(item: Mapping[str, object], new_id: Callable[[], str], created: datetime) -> list[Object]:
-    labels = item.get("labels")
-    words = [str(label) for label in labels] if isinstance(labels, list) else []
-    action = next((word.partition(":")[2] for word in words if word.startswith("toc-action:")), "")
-    action = (
-        action if action in (ObjectAction.BLOCK, ObjectAction.WARN, ObjectAction.LOG, ObjectAction.ALLOW) else "block"
-    )
-    fields = {"action": action, "note": item.get("description") or item.get("name"), "expires": item.get("valid_until")}
-    fields["source"] = "stix"
-    return [
-        parse_object({**fields, "type": _TYPES[path], "value": value}, object_id=new_id(), created=created)
-        for path, value in _pairs(str(item.get("pattern", "")))
-    ]
-
-
-def _pairs(pattern: str) -> list[tuple[str, str]]:
-    return [(kind, value) for kind, value in values(pattern) if kind in _TYPES]
+def _own(item: Mapping[str, object]) -> dict[str, object] | None:
+    """What our own export says beside the pattern; of another house's indicator that it blocks, None if it does not."""
+    if (own := item.get(OWN)) is not None:
+        return {name: own.get(name) for name in _OWN_FIELDS} if isinstance(own, dict) else None
+    return {"action": ObjectAction.BLOCK, "source": "stix"} if accuses(item) else None
 
 
 def _pattern(item: Object) -> str:

@@ -7,7 +7,7 @@ that a *together with* something is bad; to block a alone would be wrong. Source
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from reputation.addresses import normal_network
@@ -18,9 +18,18 @@ from toc.errors import ListError
 from toc.verdict import ThreatType
 
 _TOKEN = re.compile(
-    r"(?P<literal>'(?:[^'\\]|\\.)*')|(?P<path>[a-z0-9-]+:[^\s=!<>'\]]+)|(?P<word>[A-Za-z]+)|(?P<operator>[=!<>]+)"
+    r"(?P<literal>'(?:[^'\\]|\\.)*')|(?P<path>[a-z0-9-]+:(?:[^\s=!<>'\]]|'[A-Z0-9-]+')+)"
+    r"|(?P<word>[A-Za-z]+)|(?P<operator>[=!<>]+)"
 )
-_KINDS = {"url:value": "url", "domain-name:value": "host", "ipv4-addr:value": "ip", "ipv6-addr:value": "ip"}
+_KINDS = {
+    "url:value": "url",
+    "domain-name:value": "host",
+    "ipv4-addr:value": "ip",
+    "ipv6-addr:value": "ip",
+    "file:hashes.'SHA-1'": "sha1",
+    "file:hashes.'SHA-256'": "sha256",
+}
+_DIGESTS = frozenset({"sha1", "sha256"})  # exchanged as objects; no list of URLs has them
 _JOINERS = frozenset({"AND", "NOT", "FOLLOWEDBY", "WITHIN", "REPEATS", "START", "STOP"})
 _EQUAL = frozenset({"=", "==", "IN"})
 _HARMLESS = frozenset({"benign", "anonymization"})
@@ -47,14 +56,27 @@ def stix(raw: bytes, threat: ThreatType) -> Iterator[Entry]:
 
 def indicator(item: dict[str, Any], number: int, threat: ThreatType) -> Iterator[Entry]:
     """The entries of one indicator; none where it is revoked, harmless or no STIX pattern."""
-    types = [str(word) for word in item.get("indicator_types") or ()]
-    if item.get("revoked") is True or item.get("pattern_type", "stix") != "stix" or _HARMLESS & set(types):
+    if not accuses(item):
         return
+    types = _types(item)
     word = threat_of(types[0] if types else "", threat)
     until = expiry(str(item.get("valid_until", "")))
     for kind, value in values(str(item.get("pattern", ""))):
+        if kind in _DIGESTS:
+            continue
         place = normal_network(value) if kind == "ip" else value
         yield Entry(kind if place else "bad", place or value, number, word, until)
+
+
+def accuses(item: Mapping[str, Any]) -> bool:
+    """Whether an indicator is in force, in a language that we read, and means harm."""
+    harmless = _HARMLESS & set(_types(item))
+    return item.get("revoked") is not True and item.get("pattern_type", "stix") == "stix" and not harmless
+
+
+def _types(item: Mapping[str, Any]) -> list[str]:
+    found = item.get("indicator_types")
+    return [str(word) for word in found] if isinstance(found, list) else []
 
 
 def values(pattern: str) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ What an object means and when it matches stands in `reputation.objects`.
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -38,13 +39,14 @@ async def add(connection: AsyncConnection, found: Object, *, actor: str, now: da
 
 async def add_many(connection: AsyncConnection, found: Iterable[Object], *, actor: str, now: datetime) -> int:
     """Add the objects of an import; those that stand here already stay as they are. Returns how many are new."""
-    count = 0
+    added: Counter[str] = Counter()
     for item in found:
         done = await connection.execute(insert(connection, objects).values(**_values(item)).on_conflict_do_nothing())
-        count += done.rowcount
-    await audit.note(connection, now, actor, "objects_imported", f"{count} objects")
+        added[item.action] += done.rowcount
+    detail = ", ".join(f"{count} {action}" for action, count in added.items() if count)
+    await audit.note(connection, now, actor, "objects_imported", f"{added.total()} objects", detail)
     await touch(connection, COUNTER)
-    return count
+    return added.total()
 
 
 async def remove(connection: AsyncConnection, object_id: str, *, actor: str, now: datetime) -> Object:
