@@ -1,0 +1,223 @@
+"""Live sources never hurt a click. Invariants: no answer, a late one or a wrong one makes the source silent and named, and
+nothing else; one question at a time for one key; a broken source is left alone, for longer each time; the memory is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reputation.breaker import FLYING, Breaker, Cache, Found, LiveSource, Patience, SourceError, ask_all
+from toc.url import Url, parse
+from toc.verdict import Level, Match, ThreatType
+
+PATIENCE = Patience(failures=3, base=10.0, cap=100.0, limit=0.5)
+URL = parse("http://evil.example/")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Told:
+    """A source of this test's own: it answers what it is told to, when `gate` opens, and remembers what was asked."""
+
+    name = "told"
+    required = False
+
+    def __init__(self, answer: object = None) -> None:
+        self.answer = answer
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.asked: list[tuple[str, ...]] = []
+
+    def keys(self, url: Url, _expressions: Sequence[str]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((url.host, url.domain)))
+
+    async def fetch(self, keys: tuple[str, ...]) -> dict[str, Found]:
+        self.asked.append(keys)
+        await self.gate.wait()
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return dict.fromkeys(keys, self.answer) if isinstance(self.answer, Found) else {}
+
+
+def match(entry: str = "evil.example") -> Match:
+    return Match("told", "1", entry, ThreatType.PHISHING, Level.DANGEROUS, "host")
+
+
+def source(wire: Told, clock: Clock, **more) -> LiveSource:
+    return LiveSource(wire, clock=clock, rng=random.Random(1), patience=PATIENCE, **more)
+
+
+async def test_an_answer_is_kept_as_long_as_it_says():
+    clock, wire = Clock(), Told(Found((match(),), 60.0))
+    live = source(wire, clock)
+    assert await live.ask(URL, ()) == ([match()], True)
+    clock.now += 59.9
+    assert await live.ask(URL, ()) == ([match()], True)
+    assert len(wire.asked) == 1
+    clock.now += 0.2
+    await live.ask(URL, ())
+    assert len(wire.asked) == 2
+
+
+async def test_many_clicks_ask_once_and_all_get_the_answer():
+    wire = Told(Found((match(),)))
+    wire.gate.clear()
+    live = source(wire, Clock())
+    clicks = [asyncio.create_task(live.ask(URL, (), 5.0)) for _ in range(100)]
+    await asyncio.sleep(0)
+    wire.gate.set()
+    assert await asyncio.gather(*clicks) == [([match()], True)] * 100
+    assert wire.asked == [("evil.example",)]
+
+
+async def test_a_late_answer_serves_the_next_click():
+    wire = Told(Found((match(),)))
+    wire.gate.clear()
+    live = source(wire, Clock())
+    assert await live.ask(URL, (), 0.01) == ([], False)
+    wire.gate.set()
+    await asyncio.sleep(0.01)
+    assert await live.ask(URL, (), 0.01) == ([match()], True)
+    assert len(wire.asked) == 1
+
+
+async def test_an_answer_that_is_neither_yes_nor_no_is_silence():
+    live = source(Told(Found((), 60.0, unsure=True)), Clock())
+    assert await live.ask(URL, ()) == ([], False)
+
+
+async def test_an_answer_that_leaves_a_key_out_is_silence():
+    assert await source(Told(None), Clock()).ask(URL, ()) == ([], False)
+
+
+@pytest.mark.parametrize("error", [SourceError("no"), ValueError("x"), OSError("x"), RecursionError(), KeyError(1)])
+async def test_whatever_goes_wrong_is_silence_and_opens_the_breaker(error):
+    clock, wire = Clock(), Told(error)
+    live = source(wire, clock)
+    for _ in range(PATIENCE.failures):
+        assert await live.ask(URL, ()) == ([], False)
+    assert live.breaker.is_open(clock.now)
+    assert live.last_error
+    await live.ask(URL, ())
+    assert len(wire.asked) == PATIENCE.failures  # left alone now
+
+
+async def test_a_source_that_says_stay_away_is_left_alone_at_once():
+    clock, wire = Clock(), Told(SourceError("too many questions", hard=True))
+    live = source(wire, clock)
+    await live.ask(URL, ())
+    await live.ask(URL, ())
+    assert len(wire.asked) == 1
+
+
+async def test_after_the_pause_one_may_try_and_success_closes():
+    clock, wire = Clock(), Told(SourceError("no", hard=True))
+    live = source(wire, clock)
+    await live.ask(URL, ())
+    clock.now += 2 * PATIENCE.base
+    wire.answer = Found((match(),))
+    wire.gate.clear()
+    first = asyncio.create_task(live.ask(URL, (), 5.0))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert await live.ask(parse("http://other.example/"), (), 0.01) == ([], False)  # the others wait for the probe
+    wire.gate.set()
+    assert await first == ([match()], True)
+    assert await live.ask(parse("http://other.example/"), (), 5.0) == ([match()], True)
+
+
+async def test_a_question_without_answer_ends_by_itself_and_counts():
+    wire = Told(None)
+    wire.gate.clear()
+    live = LiveSource(wire, clock=Clock(), rng=random.Random(1), patience=Patience(failures=1, limit=0.01))
+    await live.ask(URL, (), 5.0)
+    assert live.breaker.is_open(1000.0)
+    assert "0.01 s" in live.last_error
+
+
+async def test_a_source_that_hangs_gathers_no_tasks_without_end():
+    wire = Told(None)
+    wire.gate.clear()
+    live = source(wire, Clock())
+    urls = [parse(f"http://h{number}.example/") for number in range(2 * FLYING)]
+    await asyncio.gather(*(live.ask(url, (), 0.01) for url in urls))
+    assert len(wire.asked) <= FLYING
+    await live.close()
+
+
+async def test_who_goes_away_leaves_the_question_to_the_others():
+    wire = Told(Found((match(),)))
+    wire.gate.clear()
+    live = source(wire, Clock())
+    first = asyncio.create_task(live.ask(URL, (), 5.0))
+    second = asyncio.create_task(live.ask(URL, (), 5.0))
+    await asyncio.sleep(0)
+    first.cancel()
+    wire.gate.set()
+    assert await second == ([match()], True)
+
+
+async def test_all_are_asked_at_once_and_the_silent_are_named():
+    good, bad = Told(Found((match(),))), Told(SourceError("no"))
+    bad.name = "bad"
+    clock = Clock()
+    found = await ask_all([source(good, clock), source(bad, clock)], URL, (), deadline=5.0)
+    assert found == ([match()], ("bad",))
+
+
+def test_openings_last_twice_as_long_each_time_up_to_the_cap():
+    clock, breaker = 0.0, Breaker(PATIENCE, random.Random(1))
+    pauses = []
+    for _ in range(8):
+        breaker.failed(clock, hard=True)
+        start = clock
+        while breaker.is_open(clock):
+            clock += 0.25
+        pauses.append(clock - start)
+    for number, pause in enumerate(pauses):
+        low = min(2**number * PATIENCE.base, PATIENCE.cap)
+        assert low <= pause <= min(2 * low, PATIENCE.cap) + 0.25
+
+
+@given(st.lists(st.tuples(st.booleans(), st.floats(0, 50)), max_size=60))
+def test_a_breaker_lets_nobody_through_while_open_and_opens_only_after_failures(steps):
+    now, breaker, failures = 0.0, Breaker(PATIENCE, random.Random(1)), 0
+    for good, wait in steps:
+        now += wait
+        was_open = breaker.is_open(now)
+        assert not (was_open and breaker.may_ask(now))
+        if was_open:
+            continue
+        if good:
+            breaker.succeeded()
+            failures = 0
+            assert not breaker.is_open(now)
+        else:
+            breaker.failed(now)
+            failures += 1
+            assert not breaker.is_open(now) or failures >= PATIENCE.failures
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.floats(0, 5), st.floats(0.1, 10)), max_size=60))
+def test_the_cache_is_bounded_and_gives_only_what_is_fresh(steps):
+    now, cache, until = 0.0, Cache(3), {}
+    for key, wait, seconds in steps:
+        now += wait
+        found = cache.get(key, now)
+        assert found is None or until[key] > now
+        cache.put(key, Found((), seconds), now)
+        until[key] = now + seconds
+        assert cache.get(key, now) is not None
+        assert len(cache) <= 3
