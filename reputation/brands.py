@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from toc.url import registrable_domain, unicode_host
+from toc.url import is_public_suffix, registrable_domain, unicode_host
 
 MIN_EDIT_LENGTH = 6
 """Shorter names have too many honest neighbours one edit away."""
@@ -41,7 +41,10 @@ _PAIRS = (("rn", "m"), ("vv", "w"), ("cl", "d"), ("ii", "u"))
 
 @dataclass(frozen=True, slots=True)
 class Brand:
-    """The word that an impostor would imitate, and its true registrable domains."""
+    """The word that an impostor would imitate, and its true registrable domains.
+
+    ``example.*`` among them stands for the name under every public suffix that no private owner hands out.
+    """
 
     name: str
     domains: tuple[str, ...]
@@ -52,41 +55,78 @@ class Brands:
 
     def __init__(self, brands: Iterable[Brand]) -> None:
         rows = tuple(brands)
-        self._own = frozenset(registrable_domain(domain.lower()) for brand in rows for domain in brand.domains)
+        domains = [domain.lower() for brand in rows for domain in brand.domains]
+        self._own = frozenset(registrable_domain(domain) for domain in domains if not domain.endswith(".*"))
+        self._own_everywhere = frozenset(domain[:-2] for domain in domains if domain.endswith(".*"))
+        self._behind = {brand.name: frozenset(map(_first_suffix_label, brand.domains)) | _COMMON for brand in rows}
         self._names = {brand.name.lower(): brand for brand in rows}
         self._skeletons = {skeleton(name): brand for name, brand in self._names.items()}
         self._one_edit: dict[str, Brand] = {}
-        for form, brand in self._skeletons.items():
+        for form, brand in (*self._skeletons.items(), *self._names.items()):
             if len(form) >= MIN_EDIT_LENGTH:
-                for gap in _deletions(form):
+                for gap in (form, *_deletions(form)):
                     self._one_edit.setdefault(gap, brand)
 
     def imitated(self, host: str, domain: str) -> Brand | None:
         """The brand that `host` (ASCII, with its registrable `domain`) looks like, or None.
 
-        A brand's own domains never imitate it. A plain word that only contains a brand's name does not either, but the
-        name as a word of its own between hyphens does: ``micros0ft-login.example``.
+        Looked at is what the owner chose: the labels before the public suffix, whole, joined, and word by word between
+        hyphens. The exact name counts as the owner's own label (``brand-login.example``) or spelt as a whole domain in
+        front (``brand.com.evil.example``); as a sub-host alone it does not: companies name their services after the
+        product (``brand.company.example``). A name that only resembles it counts anywhere.
         """
-        if not self._names or domain in self._own:
+        if not self._names or "." not in domain or self._is_own(domain):
             return None
-        for word in _words(host):
-            form = skeleton(word)
-            brand = self._skeletons.get(form)
+        chosen = host.rstrip(".").removesuffix(domain.partition(".")[2]).rstrip(".")
+        labels = unicode_host(chosen).split(".")
+        for place, label in enumerate(labels):
+            brand = self._of_label(label, is_owners=place == len(labels) - 1, behind=labels[place + 1 :])
             if brand is not None:
                 return brand
-            if len(form) >= MIN_EDIT_LENGTH - 1 and (brand := self._near(form)) is not None:
+        return None
+
+    def _is_own(self, domain: str) -> bool:
+        if domain in self._own:
+            return True
+        name, _, suffix = domain.partition(".")
+        return name in self._own_everywhere and is_public_suffix(suffix)
+
+    def _of_label(self, label: str, *, is_owners: bool, behind: list[str]) -> Brand | None:
+        words = [word for word in re.split(r"[-_]+", label) if word]
+        for word in dict.fromkeys((label, "".join(words), *(word for word in words if len(word) > 2))):
+            form = skeleton(word)
+            brand = self._skeletons.get(form)
+            brand = brand or self._near(form) or self._near(word)
+            if brand is None:
+                continue
+            if is_owners or word != brand.name.lower():
+                return brand
+            after = behind if word == label else words[words.index(word) + 1 :] if word in words else []
+            if after and after[0] in self._behind[brand.name]:
                 return brand
         return None
 
     def _near(self, form: str) -> Brand | None:
-        """One letter missing, added, changed or swapped (Damerau-Levenshtein distance 1)."""
-        candidates = {self._one_edit.get(form), self._skeletons.get(form)}
-        candidates.update(self._one_edit.get(gap) or self._skeletons.get(gap) for gap in _deletions(form))
-        for brand in candidates - {None}:
-            assert brand is not None
-            if _is_one_edit(form, skeleton(brand.name.lower())):
+        """One letter missing, added, changed or swapped (Damerau-Levenshtein distance 1) in a name that is long enough."""
+        if len(form) < MIN_EDIT_LENGTH - 1:
+            return None
+        for gap in (form, *_deletions(form)):
+            brand = self._one_edit.get(gap)
+            if brand is not None and any(_is_one_edit(form, true) for true in _spellings(brand)):
                 return brand
         return None
+
+
+def _spellings(brand: Brand) -> tuple[str, ...]:
+    name = brand.name.lower()
+    return tuple(form for form in (name, skeleton(name)) if len(form) >= MIN_EDIT_LENGTH)
+
+
+_COMMON = frozenset({"com", "net", "org"})
+
+
+def _first_suffix_label(domain: str) -> str:
+    return domain.lower().partition(".")[2].partition(".")[0]
 
 
 @lru_cache(maxsize=65536)
@@ -97,18 +137,6 @@ def skeleton(text: str) -> str:
     for pair, single in _PAIRS:
         plain = plain.replace(pair, single)
     return plain
-
-
-def _words(host: str) -> list[str]:
-    """The labels of the host as Unicode, each whole and each word between its hyphens; without the last (top) label."""
-    labels = unicode_host(host.rstrip(".")).split(".")[:-1]
-    found = []
-    for label in labels:
-        found.append(label)
-        if "-" in label or "_" in label:
-            found += [word for word in re.split(r"[-_]+", label) if len(word) > 2]
-            found.append(label.replace("-", ""))
-    return found
 
 
 def _deletions(text: str) -> set[str]:

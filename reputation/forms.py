@@ -190,15 +190,17 @@ def _paths(path: str, query: str) -> list[str]:
 class Reading:
     """One URL to look up, and the name under which a match in it is reported.
 
-    name: empty for the URL itself, else ``layer:<vendor>`` or ``other_reading``
-    host: of the URL, without stray dots; an IPv4 address inside an IPv6 one as the former
+    name:  empty for the URL itself, else ``layer:<vendor>`` or ``other_reading``
+    host:  of the URL, without stray dots; an IPv4 address inside an IPv6 one as the former
+    wraps: it is another vendor's wrapper: what it leads to is a reading of its own, or hidden
     """
 
-    __slots__ = ("_expressions", "host", "name", "url")
+    __slots__ = ("_expressions", "host", "name", "url", "wraps")
 
-    def __init__(self, url: Url, name: str = "") -> None:
+    def __init__(self, url: Url, name: str = "", *, wraps: bool = False) -> None:
         self.url = url
         self.name = name
+        self.wraps = wraps
         self.host = plain_host(url.host) if url.host[:1] != "[" else plain_address(url.host)
         self._expressions: list[str] | None = None
 
@@ -223,10 +225,11 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Forms:
-    """Every form of one URL. `readings` begins with the URL itself."""
+    """Every form of one URL. `readings` begins with the URL itself; `hidden`: a wrapper does not show its target."""
 
     url: Url
     readings: tuple[Reading, ...]
+    hidden: bool = False
 
     @property
     def domain(self) -> str:
@@ -248,23 +251,25 @@ class Forms:
 
 def forms(url: Url, other: str | None = None) -> Forms:
     """All forms of `url`; `other` is the other reading of an ambiguous boundary, as it was sealed. Never raises."""
-    found = [Reading(url), *_layers(url, "")]
+    found, hidden = _layers(url, "")
     if other:
         try:
             second = parse(other)
         except BadUrl:  # sealed by an older version with other rules: the first reading still stands
-            return Forms(url, tuple(found))
-        found += [Reading(second, "other_reading"), *_layers(second, "other_reading")]
-    return Forms(url, tuple(found))
+            return Forms(url, tuple(found), hidden)
+        found += _layers(second, "other_reading")[0]
+    return Forms(url, tuple(found), hidden)
 
 
-def _layers(url: Url, name: str) -> Iterator[Reading]:
-    """What lies inside other vendors' wrappers, the outermost first, each under the vendor whose wrapper held it."""
+def _layers(url: Url, name: str) -> tuple[list[Reading], bool]:
+    """The URL and what lies inside other vendors' wrappers, the outermost first, each under the vendor that held it."""
     found = unwrap_url(url)
     if not found.layers:
-        return
-    inside = [layer.url for layer in found.layers[1:]]
-    if found.target is not None:
-        inside.append(found.target)
-    for layer, inner in zip(found.layers, inside, strict=False):  # the innermost wrapper may hide its target
-        yield Reading(parse(inner), name or f"layer:{layer.vendor}")
+        return [Reading(url, name)], False
+    inside = [parse(layer.url) for layer in found.layers[1:]]
+    readings = [Reading(url, name, wraps=True)]
+    for layer, inner in zip(found.layers, inside, strict=False):
+        readings.append(Reading(inner, name or f"layer:{layer.vendor}", wraps=True))
+    if found.target is not None:  # the innermost wrapper may hide its target
+        readings.append(Reading(parse(found.target), name or f"layer:{found.layers[-1].vendor}"))
+    return readings, found.target is None

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
 from reputation.brands import Brands, mixes_scripts
+from reputation.forms import Forms, Reading
 from reputation.hosting import is_hosting
 from toc.errors import BadUrl
 from toc.url import Url, parse, unicode_host
@@ -37,27 +38,41 @@ REDIRECT_NAMES = frozenset(
 )  # fmt: skip
 """Query parameters whose value open redirectors follow."""
 
-_ORDINARY_HOST = re.compile(r"(?:\d{1,3}\.){3}\d{1,3}\Z|\[[0-9a-fA-F:.]+\]\Z")
+_ORDINARY_HOST = re.compile(r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}\Z|\[[0-9a-fA-F:.]+\]\Z")
 _SPELT_HOST = re.compile(r"\s*[a-zA-Z]+:[/\\]*(?:[^/\\?#@]*@)?(\[[^\]]*\]|[^/\\?#:]*)")
 
 
 def signs(
-    url: Url,
+    forms: Forms,
     *,
     brands: Brands,
     spelt: str | None = None,
     first_seen_hours: float | None = None,
     text_differs: bool = False,
-    hidden_wrapper: bool = False,
 ) -> tuple[Sign, ...]:
-    """Every sign of `url`.
+    """Every sign of the URL that a browser visits first, and of what lies inside: each kind of sign once.
 
     spelt:            its spelling in the mail, where known: a browser reads ``0x7f.1`` as 127.0.0.1
     first_seen_hours: since its host first appeared here; None where that is not known
     text_differs:     the link's text showed another host
-    hidden_wrapper:   another vendor's wrapper that hides its target
     """
-    host = url.host
+    url = forms.url
+    found = _url_signs(forms.readings[0], brands, spelt)
+    if first_seen_hours is not None and first_seen_hours < FIRST_SEEN_HOURS:
+        found.append(_sign("first_seen", f"{first_seen_hours:.1f} hours ago"))
+    if text_differs:
+        found.append(_sign("text_differs", ""))
+    if forms.hidden:
+        found.append(_sign("hidden_wrapper", url.host))
+    if len(forms.readings) > 1:
+        for reading in forms.readings[1:]:
+            known = {sign.code for sign in found}
+            found += [sign for sign in _url_signs(reading, brands, None) if sign.code not in known]
+    return tuple(found)
+
+
+def _url_signs(reading: Reading, brands: Brands, spelt: str | None) -> list[Sign]:
+    url, host = reading.url, reading.url.host
     found: list[Sign] = []
     if url.is_ip:
         if spelt is not None and _is_obfuscated(spelt):
@@ -68,17 +83,12 @@ def signs(
         found.append(_sign("userinfo", url.userinfo[:64]))
     if url.port is not None and url.port not in USUAL_PORTS:
         found.append(_sign("odd_port", str(url.port)))
-    if first_seen_hours is not None and first_seen_hours < FIRST_SEEN_HOURS:
-        found.append(_sign("first_seen", f"{first_seen_hours:.1f} hours ago"))
-    if text_differs:
-        found.append(_sign("text_differs", ""))
-    if hidden_wrapper:
-        found.append(_sign("hidden_wrapper", host))
-    if url.query and ("://" in url.query or "%3A" in url.query or "%3a" in url.query):
+    asks = url.query and ("://" in url.query or "%3A" in url.query or "%3a" in url.query)
+    if asks and not reading.wraps:  # what a known wrapper leads to is judged itself
         target = open_redirect_target(url)
         if target is not None:
             found.append(_sign("open_redirector", target.host))
-    return tuple(found)
+    return found
 
 
 def _host_signs(host: str, domain: str, brands: Brands) -> list[Sign]:

@@ -14,7 +14,7 @@ async def judged(url: str, knowledge: Knowledge, reader: StoreReader) -> Verdict
     """Raises BadUrl for what no browser would visit."""
     found = parse(url)
     now = utc_now()
-    verdict = await knowledge.full(found, now, seen=await reader.sighting(found.host))
+    verdict = await knowledge.full(found, now, seen=await reader.sighting(found.host), spelt=url)
     profile = knowledge.policy.default
     decision = decide(Sealed(found.href, now), verdict, profile, now=now)
     answer = DecisionAnswer(

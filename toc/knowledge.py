@@ -24,7 +24,6 @@ from toc.sightings import Sighting
 from toc.snapshot import ObjectRow, Revoked, SnapshotFile
 from toc.startup import Startup
 from toc.token import Flag, Sealed
-from toc.unwrap import unwrap_url
 from toc.url import Url, ascii_host
 from toc.verdict import Level, Match, MatchKind, Sign, ThreatType, Verdict, conclude
 
@@ -68,12 +67,19 @@ class Knowledge:
         """The verdict of lists, objects and signs, without asking anybody."""
         found = forms(url, other)
         matches, silent, required = self._local(found, now)
-        return self._conclude(found, now, matches, silent, required, differs, seen)
+        return self._conclude(found, now, matches, silent, required, self._signs(found, now, differs, seen), seen)
 
     async def full(
-        self, url: Url, now: datetime, *, other: str | None = None, differs: bool = False, seen: Sighting | None = None
+        self,
+        url: Url,
+        now: datetime,
+        *,
+        other: str | None = None,
+        differs: bool = False,
+        seen: Sighting | None = None,
+        spelt: str | None = None,
     ) -> Verdict:
-        """The same with the live sources, within their common deadline."""
+        """The same with the live sources, within their common deadline. `spelt`: the URL as it was given."""
         found = forms(url, other)
         matches, silent, required = self._local(found, now)
         if self._live:
@@ -81,7 +87,9 @@ class Knowledge:
             matches += more
             silent += hushed
             required += tuple(source.name for source in self._live if source.required and source.name in hushed)
-        return self._conclude(found, now, matches, silent, required, differs, seen)
+        return self._conclude(
+            found, now, matches, silent, required, self._signs(found, now, differs, seen, spelt), seen
+        )
 
     async def of_link(self, url: Url, sealed: Sealed, now: datetime, seen: Sighting | None) -> Verdict:
         """The verdict on the target of a link of ours."""
@@ -109,30 +117,26 @@ class Knowledge:
         matches: list[Match],
         silent: tuple[str, ...],
         required: tuple[str, ...],
-        differs: bool,
+        signs: tuple[Sign, ...],
         seen: Sighting | None,
     ) -> Verdict:
         return conclude(
             as_of=now,
             matches=tuple(dict.fromkeys(matches)),
-            signs=self._signs(found.url, now, differs, seen),
+            signs=signs,
             silent=silent,
             required=required,
             forms=(found.url.href,),
             familiar=(seen is not None and seen.familiar) or self._is_popular(found.url),
         )
 
-    def _signs(self, url: Url, now: datetime, differs: bool, seen: Sighting | None) -> tuple[Sign, ...]:
+    def _signs(
+        self, found: Forms, now: datetime, differs: bool, seen: Sighting | None, spelt: str | None = None
+    ) -> tuple[Sign, ...]:
         installed = min(key.created for key in self.keyset_file.current.keys)
         knows = seen is not None and now - installed > LEARNING
         hours = (now.timestamp() - seen.first / 1_000_000) / 3600 if seen is not None and knows else None
-        return signs(
-            url,
-            brands=self._brands,
-            first_seen_hours=hours,
-            text_differs=differs,
-            hidden_wrapper=unwrap_url(url).target is None,
-        )
+        return signs(found, brands=self._brands, spelt=spelt, first_seen_hours=hours, text_differs=differs)
 
     def _is_popular(self, url: Url) -> bool:
         return bool(self.popular) and url.domain in self.popular and not is_shared(url.host)

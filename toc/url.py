@@ -167,6 +167,7 @@ def use_suffix_list(path: Path) -> None:
     _extractor.cache_clear()
     public_suffixes.cache_clear()
     registrable_domain.cache_clear()
+    is_public_suffix.cache_clear()
 
 
 @cache
@@ -188,6 +189,13 @@ def registrable_domain(host: str) -> str:
     if found.suffix or not found.domain or _IPV4.match(host) or host.startswith("["):
         return host
     return ".".join(host.split(".")[-2:])  # publicsuffix.org: where no rule matches, the prevailing rule is "*"
+
+
+@lru_cache(maxsize=4096)
+def is_public_suffix(name: str) -> bool:
+    """Whether `name` (lower case) is an ICANN suffix, by a wildcard rule too: ``com.bd``. Not ``github.io``."""
+    below = f"no-suffix.{name}"  # a plain letter would not do: x.se is a suffix
+    return bool(name) and _extractor().extract_str(below, include_psl_private_domains=False).suffix == name
 
 
 @cache
