@@ -3,7 +3,8 @@
     ask ─▶ cache ─▶ already on its way? wait with it ─▶ breaker ─▶ Wire.fetch, in the background up to its own limit
      └── whoever waited until the deadline goes on without: the source counts as silent; a late answer fills the cache
 
-Knows no protocol: a `Wire` (`reputation.dns`, `rpz`, `services`) turns a URL into keys and keys into matches.
+Knows no protocol: a `Wire` (`reputation.dns`, `rpz`, `safe_browsing`, `peers`) turns a reading of a URL into keys and keys into
+matches.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ import asyncio
 import random
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+from reputation.forms import Reading
 from toc.errors import TocError
-from toc.url import Url
 from toc.verdict import Match
 
 DEADLINE = 0.3
@@ -56,13 +57,15 @@ class Wire(Protocol):
     @property
     def required(self) -> bool: ...
 
-    def keys(self, url: Url, expressions: Sequence[str]) -> tuple[str, ...]:
-        """What to ask about `url`; empty where this source cannot know it. Never raises."""
+    def keys(self, reading: Reading) -> tuple[str, ...]:
+        """What to ask about one reading of a URL; empty where this source cannot know it. Never raises."""
         ...
 
     async def fetch(self, keys: tuple[str, ...]) -> Mapping[str, Found]:
         """One answer per key. Raises SourceError; whatever else it raises counts as one, too."""
         ...
+
+    async def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,18 +169,24 @@ class LiveSource:
         self.breaker = Breaker(self._patience, rng)
         self._flying: dict[str, asyncio.Task[None]] = {}
 
-    async def ask(self, url: Url, expressions: Sequence[str], deadline: float = DEADLINE) -> tuple[list[Match], bool]:
+    async def ask(self, readings: Sequence[Reading], deadline: float = DEADLINE) -> tuple[list[Match], bool]:
         """The matches known within `deadline` seconds, and whether the source answered everything. Never raises."""
-        keys = self._wire.keys(url, expressions)
-        missing = [key for key in keys if self.cache.get(key, self._clock()) is None]
+        asked = [(key, reading.name) for reading in readings for key in self._wire.keys(reading)]
+        missing = [key for key in dict(asked) if self.cache.get(key, self._clock()) is None]
         if missing:
             waiting = self._send(missing)
             if waiting:
                 await asyncio.wait(waiting, timeout=deadline)
         now = self._clock()
-        found = [self.cache.get(key, now) for key in keys]
-        matches = [match for answer in found if answer is not None for match in answer.matches]
-        return matches, all(answer is not None and not answer.unsure for answer in found)
+        answered = True
+        matches: list[Match] = []
+        for key, name in asked:
+            found = self.cache.get(key, now)
+            if found is None or found.unsure:
+                answered = False
+            if found is not None:
+                matches += [replace(match, form=name) for match in found.matches] if name else found.matches
+        return matches, answered
 
     async def close(self) -> None:
         """Drop what is still under way."""
@@ -185,6 +194,7 @@ class LiveSource:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._wire.close()
 
     def _send(self, missing: list[str]) -> set[asyncio.Task[None]]:
         """The questions that answer `missing`: those on their way already, and a new one for the rest if it may go."""
@@ -219,11 +229,11 @@ class LiveSource:
 
 
 async def ask_all(
-    sources: Iterable[LiveSource], url: Url, expressions: Sequence[str], *, deadline: float = DEADLINE
+    sources: Iterable[LiveSource], readings: Sequence[Reading], *, deadline: float = DEADLINE
 ) -> tuple[list[Match], tuple[str, ...]]:
     """What all live sources know within `deadline` seconds, and the names of those that did not answer. Never raises."""
     asked = list(sources)
-    answers = await asyncio.gather(*(source.ask(url, expressions, deadline) for source in asked))
+    answers = await asyncio.gather(*(source.ask(readings, deadline) for source in asked))
     matches = [match for found, _ in answers for match in found]
     silent = tuple(source.name for source, (_, answered) in zip(asked, answers, strict=True) if not answered)
     return matches, silent

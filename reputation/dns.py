@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import dns.asyncquery
@@ -20,7 +20,8 @@ import dns.rdatatype
 import dns.reversename
 
 from reputation.breaker import Found, SourceError
-from toc.url import Url, host_address
+from reputation.forms import Reading, is_address
+from toc.url import registrable_domain
 from toc.verdict import Level, Match, ThreatType
 
 MIN_TTL, MAX_TTL = 5.0, 3600.0
@@ -87,17 +88,20 @@ class DnsList:
     required: bool = False
     addresses: bool = False
 
-    def keys(self, url: Url, _expressions: Sequence[str]) -> tuple[str, ...]:
+    def keys(self, reading: Reading) -> tuple[str, ...]:
         """The names below the zone: the host and its registrable domain, or the address in reverse."""
-        if url.is_ip:
-            address = host_address(url.host)
-            listed = self.addresses and isinstance(address, ipaddress.IPv4Address)
-            return (".".join(reversed(url.host.split("."))),) if listed else ()
-        host = url.host.rstrip(".")
-        return tuple(key for key in dict.fromkeys((host, url.domain)) if can_ask(f"{key}.{self.zone}"))
+        host = reading.host
+        if is_address(host):
+            listed = self.addresses and not host.startswith("[")
+            return (".".join(reversed(host.split("."))),) if listed else ()
+        names = dict.fromkeys((host, registrable_domain(host)))
+        return tuple(key for key in names if can_ask(f"{key}.{self.zone}"))
 
     async def fetch(self, keys: tuple[str, ...]) -> dict[str, Found]:
         return dict(zip(keys, await asyncio.gather(*map(self._one, keys)), strict=True))
+
+    async def close(self) -> None:
+        """Each question has its own socket."""
 
     async def _one(self, key: str) -> Found:
         answer = await self.nameserver.exchange(f"{key}.{self.zone}")

@@ -8,7 +8,6 @@ Privacy: the host goes to the operator's own resolver, which resolves it on a mi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import dns.message
@@ -17,7 +16,7 @@ import dns.rdatatype
 
 from reputation.breaker import Found
 from reputation.dns import Nameserver, can_ask, ttl
-from toc.url import Url
+from reputation.forms import Reading, is_address
 from toc.verdict import Level, Match, ThreatType
 
 
@@ -32,12 +31,15 @@ class Rpz:
     level: Level = Level.DANGEROUS
     required: bool = False
 
-    def keys(self, url: Url, _expressions: Sequence[str]) -> tuple[str, ...]:
-        host = url.host.rstrip(".")
-        return () if url.is_ip or not can_ask(host) else (host,)
+    def keys(self, reading: Reading) -> tuple[str, ...]:
+        host = reading.host
+        return () if is_address(host) or not can_ask(host) else (host,)
 
     async def fetch(self, keys: tuple[str, ...]) -> dict[str, Found]:
         return {key: await self._one(key) for key in keys}
+
+    async def close(self) -> None:
+        """Each question has its own socket."""
 
     async def _one(self, host: str) -> Found:
         answer = await self.nameserver.exchange(host + ".")

@@ -83,7 +83,7 @@ class Knowledge:
         found = forms(url, other)
         matches, silent, required = self._local(found, now)
         if self._live:
-            more, hushed = await ask_all(self._live, url, found.readings[0].expressions, deadline=self._deadline)
+            more, hushed = await ask_all(self._live, found.readings, deadline=self._deadline)
             matches += more
             silent += hushed
             required += tuple(source.name for source in self._live if source.required and source.name in hushed)

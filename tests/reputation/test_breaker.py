@@ -6,18 +6,19 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reputation.breaker import FLYING, Breaker, Cache, Found, LiveSource, Patience, SourceError, ask_all
-from toc.url import Url, parse
+from reputation.forms import Reading, forms
+from toc.url import parse
 from toc.verdict import Level, Match, ThreatType
 
 PATIENCE = Patience(failures=3, base=10.0, cap=100.0, limit=0.5)
-URL = parse("http://evil.example/")
+EVIL = forms(parse("http://evil.example/")).readings
+OTHER = forms(parse("http://other.example/")).readings
 
 
 class Clock:
@@ -38,10 +39,14 @@ class Told:
         self.answer = answer
         self.gate = asyncio.Event()
         self.gate.set()
+        self.closed = False
         self.asked: list[tuple[str, ...]] = []
 
-    def keys(self, url: Url, _expressions: Sequence[str]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((url.host, url.domain)))
+    def keys(self, reading: Reading) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((reading.host, reading.url.domain)))
+
+    async def close(self) -> None:
+        self.closed = True
 
     async def fetch(self, keys: tuple[str, ...]) -> dict[str, Found]:
         self.asked.append(keys)
@@ -62,12 +67,12 @@ def source(wire: Told, clock: Clock, **more) -> LiveSource:
 async def test_an_answer_is_kept_as_long_as_it_says():
     clock, wire = Clock(), Told(Found((match(),), 60.0))
     live = source(wire, clock)
-    assert await live.ask(URL, ()) == ([match()], True)
+    assert await live.ask(EVIL) == ([match()], True)
     clock.now += 59.9
-    assert await live.ask(URL, ()) == ([match()], True)
+    assert await live.ask(EVIL) == ([match()], True)
     assert len(wire.asked) == 1
     clock.now += 0.2
-    await live.ask(URL, ())
+    await live.ask(EVIL)
     assert len(wire.asked) == 2
 
 
@@ -75,7 +80,7 @@ async def test_many_clicks_ask_once_and_all_get_the_answer():
     wire = Told(Found((match(),)))
     wire.gate.clear()
     live = source(wire, Clock())
-    clicks = [asyncio.create_task(live.ask(URL, (), 5.0)) for _ in range(100)]
+    clicks = [asyncio.create_task(live.ask(EVIL, 5.0)) for _ in range(100)]
     await asyncio.sleep(0)
     wire.gate.set()
     assert await asyncio.gather(*clicks) == [([match()], True)] * 100
@@ -86,20 +91,20 @@ async def test_a_late_answer_serves_the_next_click():
     wire = Told(Found((match(),)))
     wire.gate.clear()
     live = source(wire, Clock())
-    assert await live.ask(URL, (), 0.01) == ([], False)
+    assert await live.ask(EVIL, 0.01) == ([], False)
     wire.gate.set()
     await asyncio.sleep(0.01)
-    assert await live.ask(URL, (), 0.01) == ([match()], True)
+    assert await live.ask(EVIL, 0.01) == ([match()], True)
     assert len(wire.asked) == 1
 
 
 async def test_an_answer_that_is_neither_yes_nor_no_is_silence():
     live = source(Told(Found((), 60.0, unsure=True)), Clock())
-    assert await live.ask(URL, ()) == ([], False)
+    assert await live.ask(EVIL) == ([], False)
 
 
 async def test_an_answer_that_leaves_a_key_out_is_silence():
-    assert await source(Told(None), Clock()).ask(URL, ()) == ([], False)
+    assert await source(Told(None), Clock()).ask(EVIL) == ([], False)
 
 
 @pytest.mark.parametrize("error", [SourceError("no"), ValueError("x"), OSError("x"), RecursionError(), KeyError(1)])
@@ -107,42 +112,42 @@ async def test_whatever_goes_wrong_is_silence_and_opens_the_breaker(error):
     clock, wire = Clock(), Told(error)
     live = source(wire, clock)
     for _ in range(PATIENCE.failures):
-        assert await live.ask(URL, ()) == ([], False)
+        assert await live.ask(EVIL) == ([], False)
     assert live.breaker.is_open(clock.now)
     assert live.last_error
-    await live.ask(URL, ())
+    await live.ask(EVIL)
     assert len(wire.asked) == PATIENCE.failures  # left alone now
 
 
 async def test_a_source_that_says_stay_away_is_left_alone_at_once():
     clock, wire = Clock(), Told(SourceError("too many questions", hard=True))
     live = source(wire, clock)
-    await live.ask(URL, ())
-    await live.ask(URL, ())
+    await live.ask(EVIL)
+    await live.ask(EVIL)
     assert len(wire.asked) == 1
 
 
 async def test_after_the_pause_one_may_try_and_success_closes():
     clock, wire = Clock(), Told(SourceError("no", hard=True))
     live = source(wire, clock)
-    await live.ask(URL, ())
+    await live.ask(EVIL)
     clock.now += 2 * PATIENCE.base
     wire.answer = Found((match(),))
     wire.gate.clear()
-    first = asyncio.create_task(live.ask(URL, (), 5.0))
+    first = asyncio.create_task(live.ask(EVIL, 5.0))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert await live.ask(parse("http://other.example/"), (), 0.01) == ([], False)  # the others wait for the probe
+    assert await live.ask(OTHER, 0.01) == ([], False)  # the others wait for the probe
     wire.gate.set()
     assert await first == ([match()], True)
-    assert await live.ask(parse("http://other.example/"), (), 5.0) == ([match()], True)
+    assert await live.ask(OTHER, 5.0) == ([match()], True)
 
 
 async def test_a_question_without_answer_ends_by_itself_and_counts():
     wire = Told(None)
     wire.gate.clear()
     live = LiveSource(wire, clock=Clock(), rng=random.Random(1), patience=Patience(failures=1, limit=0.01))
-    await live.ask(URL, (), 5.0)
+    await live.ask(EVIL, 5.0)
     assert live.breaker.is_open(1000.0)
     assert "0.01 s" in live.last_error
 
@@ -152,17 +157,29 @@ async def test_a_source_that_hangs_gathers_no_tasks_without_end():
     wire.gate.clear()
     live = source(wire, Clock())
     urls = [parse(f"http://h{number}.example/") for number in range(2 * FLYING)]
-    await asyncio.gather(*(live.ask(url, (), 0.01) for url in urls))
+    await asyncio.gather(*(live.ask(forms(url).readings, 0.01) for url in urls))
     assert len(wire.asked) <= FLYING
     await live.close()
+    assert wire.closed
+
+
+async def test_every_reading_is_asked_for_and_the_match_says_which():
+    wire = Told(Found((match(),)))
+    wrapped = parse(
+        "https://eur01.safelinks.protection.outlook.com/?url=http%3A%2F%2Fevil.example%2F&data=1&reserved=0"
+    )
+    found, answered = await source(wire, Clock()).ask(forms(wrapped, "http://other.example/").readings)
+    assert wire.asked == [("eur01.safelinks.protection.outlook.com", "outlook.com", "evil.example", "other.example")]
+    assert {item.form for item in found} == {"host", "layer:safelinks", "other_reading"}
+    assert answered
 
 
 async def test_who_goes_away_leaves_the_question_to_the_others():
     wire = Told(Found((match(),)))
     wire.gate.clear()
     live = source(wire, Clock())
-    first = asyncio.create_task(live.ask(URL, (), 5.0))
-    second = asyncio.create_task(live.ask(URL, (), 5.0))
+    first = asyncio.create_task(live.ask(EVIL, 5.0))
+    second = asyncio.create_task(live.ask(EVIL, 5.0))
     await asyncio.sleep(0)
     first.cancel()
     wire.gate.set()
@@ -173,7 +190,7 @@ async def test_all_are_asked_at_once_and_the_silent_are_named():
     good, bad = Told(Found((match(),))), Told(SourceError("no"))
     bad.name = "bad"
     clock = Clock()
-    found = await ask_all([source(good, clock), source(bad, clock)], URL, (), deadline=5.0)
+    found = await ask_all([source(good, clock), source(bad, clock)], EVIL, deadline=5.0)
     assert found == ([match()], ("bad",))
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from reputation.breaker import Found, SourceError
 from reputation.dns import MAX_TTL, MIN_TTL, DnsList, Nameserver, can_ask, ttl
+from reputation.forms import Reading
 from reputation.rpz import Rpz
 from tests.reputation.dns_servers import bind, free_port, rbldnsd
 from toc.url import parse
@@ -24,7 +25,7 @@ def names(port: int) -> DnsList:
 
 
 async def asked(source: DnsList | Rpz, url: str) -> dict[str, Found]:
-    return await source.fetch(source.keys(parse(url), ()))
+    return await source.fetch(source.keys(Reading(parse(url))))
 
 
 LISTED = [
@@ -58,8 +59,8 @@ async def test_addresses_are_asked_for_in_reverse_and_only_where_the_list_has_th
     found = await asked(with_addresses, "http://192.0.2.7/")
     assert [match.entry for match in found["7.2.0.192"].matches] == ["7.2.0.192 = 127.0.0.2"]
     assert (await asked(with_addresses, "http://198.51.100.1/"))["1.100.51.198"].matches == ()
-    assert names(rbldnsd).keys(parse("http://192.0.2.7/"), ()) == ()
-    assert with_addresses.keys(parse("http://[2001:db8::1]/"), ()) == ()
+    assert names(rbldnsd).keys(Reading(parse("http://192.0.2.7/"))) == ()
+    assert with_addresses.keys(Reading(parse("http://[2001:db8::1]/"))) == ()
 
 
 async def test_a_refused_zone_is_an_error(rbldnsd):
@@ -68,7 +69,7 @@ async def test_a_refused_zone_is_an_error(rbldnsd):
 
 
 def test_only_hosts_leave_the_house():
-    keys = names(1).keys(parse("http://user:pass@www.evil.example:81/path?query#fragment"), ())
+    keys = names(1).keys(Reading(parse("http://user:pass@www.evil.example:81/path?query#fragment")))
     assert keys == ("www.evil.example", "evil.example")
 
 
@@ -80,7 +81,7 @@ def test_what_dns_cannot_carry_is_not_asked(host):
         url = parse(f"http://{host}/")
     except ValueError:
         return
-    for key in names(1).keys(url, ()):
+    for key in names(1).keys(Reading(url)):
         assert can_ask(f"{key}.dbl.test")
 
 
