@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from reputation import object_store
+from reputation import object_store, peers
 from reputation.exchange import from_csv, from_stix, to_csv, to_stix
 from reputation.objects import Object, breadth_warning, parse_object
 from toc.errors import Invalid, RequestError
@@ -117,10 +117,10 @@ class RefreshAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """judge: the verdict and the decision on a URL; refresh: fetch one list; lists: the state of all."""
+    """judge: the verdict and the decision on a URL, and whether a peer asks; refresh: fetch one list; lists: all states."""
 
     engine: AsyncEngine
-    judge: Callable[[str], Awaitable[VerdictAnswer]]
+    judge: Callable[[str, bool], Awaitable[VerdictAnswer]]
     refresh: Callable[[str], Awaitable[RefreshAnswer]]
     lists: Callable[[], tuple[ListAnswer, ...]]
     clock: Callable[[], datetime]
@@ -137,7 +137,7 @@ def _verdict_routes(services: Services) -> list[Route]:
         url = request.query_params.get("url")
         if not url:
             raise RequestError("give the URL as ?url=")
-        return json(await services.judge(url))
+        return json(await services.judge(url, peers.HEADER in request.headers))
 
     async def lists(_request: Request) -> Response:
         return json(ListsAnswer(lists=services.lists()))

@@ -147,7 +147,7 @@ class Cache:
 class LiveSource:
     """One source with everything that keeps it from hurting a click. Belongs to one event loop.
 
-    clock: monotonic seconds
+    clock: monotonic seconds      peer: it asks another installation
     """
 
     def __init__(
@@ -158,7 +158,9 @@ class LiveSource:
         rng: random.Random,
         patience: Patience | None = None,
         cached: int = CACHED,
+        peer: bool = False,
     ) -> None:
+        self.peer = peer
         self.name = wire.name
         self.required = wire.required
         self.last_error = ""

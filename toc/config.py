@@ -138,6 +138,31 @@ class DnsListSettings(Section, frozen=True, kw_only=True):
     required: Annotated[bool, Meta(description="A verdict without this source counts as unchecked")] = False
 
 
+class SafeBrowsingSettings(Section, frozen=True, kw_only=True):
+    api_key: Annotated[str, Meta(description="Key of the service; empty: it is not asked")] = ""
+    url: Annotated[str, Meta(description="Server of the protocol, version 5")] = "https://safebrowsing.googleapis.com"
+    level: Annotated[
+        Literal["suspicious", "highly_suspicious", "dangerous"], Meta(description="Level that a match leads to")
+    ] = "dangerous"
+    required: Annotated[bool, Meta(description="A verdict without this source counts as unchecked")] = False
+    proxy: Annotated[str, Meta(description="HTTP proxy for this source")] = ""
+
+
+class PeerSettings(Section, frozen=True, kw_only=True):
+    name: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9_-]{0,39}$", description="Name in matches and logs")]
+    servers: Annotated[
+        tuple[str, ...], Meta(min_length=1, description="Management addresses of the peer, asked in this order")
+    ]
+    api_key: Annotated[str, Meta(description="Key with the scope `verdict` over there")] = ""
+    timeout_ms: Annotated[PositiveInt, Meta(description="How long one server may take before the next is asked")] = 140
+    share: Annotated[Literal["url", "host"], Meta(description="What the peer learns: the URL, or only its host")] = (
+        "url"
+    )
+    approvals: Annotated[bool, Meta(description="What the peer approves is approved here")] = False
+    required: Annotated[bool, Meta(description="A verdict without this source counts as unchecked")] = False
+    proxy: Annotated[str, Meta(description="HTTP proxy for this source")] = ""
+
+
 class BrandSettings(Section, frozen=True, kw_only=True):
     name: Annotated[str, Meta(description="The word that an impostor would imitate")]
     domains: Annotated[tuple[str, ...], Meta(description="Its true domains")]
@@ -150,6 +175,8 @@ class ReputationSettings(Section, frozen=True, kw_only=True):
     objects_required: Annotated[bool, Meta(description="A verdict without the objects counts as unchecked")] = False
     feeds: tuple[FeedSettings, ...] = ()
     dns: tuple[DnsListSettings, ...] = ()
+    safe_browsing: SafeBrowsingSettings = SafeBrowsingSettings()
+    peers: tuple[PeerSettings, ...] = ()
     brands: tuple[BrandSettings, ...] = ()
 
 

@@ -10,11 +10,12 @@ from toc.token import Sealed
 from toc.url import parse
 
 
-async def judged(url: str, knowledge: Knowledge, reader: StoreReader) -> VerdictAnswer:
-    """Raises BadUrl for what no browser would visit."""
+async def judged(url: str, knowledge: Knowledge, reader: StoreReader, *, for_peer: bool = False) -> VerdictAnswer:
+    """Raises BadUrl for what no browser would visit. `for_peer`: a peer asks, so that no peer is asked in turn."""
     found = parse(url)
     now = utc_now()
-    verdict = await knowledge.full(found, now, seen=await reader.sighting(found.host), spelt=url)
+    seen = await reader.sighting(found.host)
+    verdict = await knowledge.full(found, now, seen=seen, spelt=url, peers=not for_peer)
     profile = knowledge.policy.default
     decision = decide(Sealed(found.href, now), verdict, profile, now=now)
     answer = DecisionAnswer(

@@ -78,15 +78,20 @@ class Knowledge:
         differs: bool = False,
         seen: Sighting | None = None,
         spelt: str | None = None,
+        peers: bool = True,
     ) -> Verdict:
-        """The same with the live sources, within their common deadline. `spelt`: the URL as it was given."""
+        """The same with the live sources, within their common deadline.
+
+        spelt: the URL as it was given      peers: whether other installations are asked, too
+        """
         found = forms(url, other)
         matches, silent, required = self._local(found, now)
-        if self._live:
-            more, hushed = await ask_all(self._live, found.readings, deadline=self._deadline)
+        live = [source for source in self._live if peers or not source.peer]
+        if live:
+            more, hushed = await ask_all(live, found.readings, deadline=self._deadline)
             matches += more
             silent += hushed
-            required += tuple(source.name for source in self._live if source.required and source.name in hushed)
+            required += tuple(source.name for source in live if source.required and source.name in hushed)
         return self._conclude(
             found, now, matches, silent, required, self._signs(found, now, differs, seen, spelt), seen
         )

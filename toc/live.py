@@ -5,25 +5,67 @@ from __future__ import annotations
 import random
 import time
 
-from reputation.breaker import LiveSource
+from reputation import peers, safe_browsing
+from reputation.breaker import LiveSource, Patience
 from reputation.dns import DnsList, Nameserver
+from reputation.http_source import HttpSource
+from reputation.peers import Peers
 from reputation.rpz import Rpz
-from toc.config import Config, DnsListSettings
-from toc.errors import ConfigError
+from reputation.safe_browsing import SafeBrowsing
+from toc.config import Config, DnsListSettings, PeerSettings, SafeBrowsingSettings
+from toc.errors import BadUrl, ConfigError
+from toc.url import parse
 from toc.verdict import Level, ThreatType
+
+SAFE_BROWSING_SECONDS = 2.0
+"""For one question; a click waits no longer than `[reputation] deadline_ms`."""
 
 _THREATS = {threat.value: threat for threat in ThreatType}
 
 
 def live_sources(config: Config) -> list[LiveSource]:
-    """Raises ConfigError for a name server that is no address."""
-    return [
-        LiveSource(_wire(row), clock=time.monotonic, rng=random.Random())  # noqa: S311 - spreads waiting, hides nothing
-        for row in config.reputation.dns
-    ]
+    """Raises ConfigError for a name server that is no address, or a server that is no URL."""
+    rng = random.Random()  # noqa: S311 - spreads waiting, hides nothing
+    found = [LiveSource(_dns(row), clock=time.monotonic, rng=rng) for row in config.reputation.dns]
+    google = config.reputation.safe_browsing
+    if google.api_key:
+        wire = _safe_browsing(google)
+        found.append(LiveSource(wire, clock=time.monotonic, rng=rng, patience=safe_browsing.PATIENCE))
+    for row in config.reputation.peers:
+        patience = Patience(limit=row.timeout_ms / 1000 * len(row.servers) + 1)
+        found.append(LiveSource(_peers(row, rng), clock=time.monotonic, rng=rng, patience=patience, peer=True))
+    return found
 
 
-def _wire(row: DnsListSettings) -> DnsList | Rpz:
+def _safe_browsing(row: SafeBrowsingSettings) -> SafeBrowsing:
+    headers = {"X-Goog-Api-Key": row.api_key}
+    server = _server(row.url, "[reputation.safe_browsing]", headers, SAFE_BROWSING_SECONDS, row.proxy)
+    return SafeBrowsing(server, Level.of(row.level), row.required)
+
+
+def _peers(row: PeerSettings, rng: random.Random) -> Peers:
+    headers = {peers.HEADER: "1"} | ({"Authorization": f"Bearer {row.api_key}"} if row.api_key else {})
+    place = f"[[reputation.peers]] {row.name}"
+    return Peers(
+        row.name,
+        [_server(url, place, headers, row.timeout_ms / 1000, row.proxy) for url in row.servers],
+        clock=time.monotonic,
+        rng=rng,
+        share_url=row.share == "url",
+        approvals=row.approvals,
+        required=row.required,
+    )
+
+
+def _server(text: str, place: str, headers: dict[str, str], seconds: float, proxy: str) -> HttpSource:
+    try:
+        url = parse(text)
+    except BadUrl:
+        raise ConfigError(f"{place}: {text!r} is no http(s) URL") from None
+    return HttpSource(url.href, headers=headers, seconds=seconds, proxy=proxy)
+
+
+def _dns(row: DnsListSettings) -> DnsList | Rpz:
     server = _nameserver(row)
     threat = _THREATS.get(row.threat, ThreatType.OTHER)
     level = Level.of(row.level)

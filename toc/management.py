@@ -77,8 +77,8 @@ def build(
     keyset = lambda: knowledge.keyset_file.current  # noqa: E731 - read anew each time
     ring = KeyRing(engine, time.monotonic)
 
-    async def judge(url: str) -> reputation_api.VerdictAnswer:
-        return await judged(url, knowledge, reader)
+    async def judge(url: str, for_peer: bool) -> reputation_api.VerdictAnswer:
+        return await judged(url, knowledge, reader, for_peer=for_peer)
 
     services = reputation_api.Services(
         engine=engine,

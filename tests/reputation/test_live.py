@@ -34,8 +34,15 @@ zone = "rpz.test"
 kind = "rpz"
 nameserver = "127.0.0.1:{port}"
 required = true
+[reputation.safe_browsing]
+api_key = "key"
+url = "http://127.0.0.1:{port}"
+[[reputation.peers]]
+name = "peer"
+servers = ["http://127.0.0.1:{port}", "http://127.0.0.1:{port}/second"]
+timeout_ms = 20
 """
-NAMES = {"dbl", "policy"}
+NAMES = {"dbl", "policy", "safe-browsing", "peer"}
 
 
 async def verdict(known: Knowledge, url: str = "http://evil.example/") -> Verdict:
