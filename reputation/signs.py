@@ -26,7 +26,7 @@ POINTS: Mapping[str, int] = {
     "odd_port": 10,
     "punycode": 0,
 }
-"""Points of each sign (docs/signs.md). 60 together are suspicious, 100 highly suspicious."""
+"""Points of each sign (docs/verdict.md). 60 together are suspicious, 100 highly suspicious."""
 
 FIRST_SEEN_HOURS = 24.0
 USUAL_PORTS = frozenset({80, 443, 8080, 8443})

@@ -101,7 +101,7 @@ def _host_and_domain(url: str) -> tuple[str, str]:
 
 
 async def _see(connection: AsyncConnection, record: MessageRecord, hosts: Sequence[tuple[str, str]]) -> None:
-    """Count each host and registrable domain once per message (docs/signs.md, *first seen here*)."""
+    """Count each host and registrable domain once per message (docs/verdict.md, *first seen here*)."""
     if not hosts:
         return
     day = record.time.toordinal()

@@ -26,7 +26,7 @@ MEMORY_SECONDS = 60.0
 
 FAMILIAR_DAYS = 7
 FAMILIAR_PEOPLE = 10
-"""Seen on so many days and by so many people here, a host's signs are cancelled (docs/signs.md)."""
+"""Seen on so many days and by so many people here, a host's signs are cancelled (docs/verdict.md)."""
 
 
 @dataclass(frozen=True, slots=True)
