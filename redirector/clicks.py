@@ -113,6 +113,12 @@ def _evidence(click: Click, names_only: bool) -> str:
         found["signs"] = [{"code": s.code, "points": s.points, "detail": s.detail} for s in verdict.signs]
     if verdict.silent:
         found["silent"] = verdict.silent
+    if verdict.required:
+        found["required"] = verdict.required
+    if verdict.familiar:
+        found["familiar"] = True
+    if verdict.consulted:
+        found["generations"] = dict(verdict.consulted)
     if click.other:
         found["other"] = without_values(click.other) if names_only else click.other
     return msgspec.json.encode(found).decode() if found else _NO_EVIDENCE
@@ -153,6 +159,9 @@ def document(found: Mapping[str, Any], mail: Mail) -> dict[str, Any]:
         "matches": evidence.get("matches", []),
         "signs": evidence.get("signs", []),
         "silent": evidence.get("silent", []),
+        "required": evidence.get("required", []),
+        "familiar": evidence.get("familiar", False),
+        "generations": evidence.get("generations", {}),
         "other_reading": evidence.get("other"),
         "message_ref": bytes(found["message_ref"]).hex(),
         "recipient_ref": bytes(found["recipient_ref"]).hex(),

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from reputation.feeds import Feed
 from reputation.forms import Forms, Reading
@@ -29,6 +29,15 @@ class Loaded:
     feed: Feed
     index: Index | None
     stamp: tuple[int, int] | None
+
+
+class LookedUp(NamedTuple):
+    """silent: lists that never loaded; required: those of them that are; generations: (name, generation) of the others."""
+
+    matches: list[Match]
+    silent: tuple[str, ...]
+    required: tuple[str, ...]
+    generations: tuple[tuple[str, str], ...]
 
 
 class Lists:
@@ -51,7 +60,8 @@ class Lists:
         required = tuple(item.feed.name for item in loaded if item.index is None and item.feed.required)
         answering = tuple((item.feed, item.index, item.index.generation) for item in loaded if item.index)
         self._loaded = loaded
-        self._view = (answering, silent, required)  # one reference: readers take it once
+        generations = tuple((feed.name, generation) for feed, _, generation in answering)
+        self._view = (answering, silent, required, generations)  # one reference: readers take it once
 
     @property
     def loaded(self) -> tuple[Loaded, ...]:
@@ -84,21 +94,19 @@ class Lists:
         self.errors.pop(name, None)
         return index
 
-    def look_up(
-        self, forms: Forms, now: datetime | None = None
-    ) -> tuple[list[Match], tuple[str, ...], tuple[str, ...]]:
-        """Matches of every list under every reading; the silent lists; the required ones among them.
+    def look_up(self, forms: Forms, now: datetime | None = None) -> LookedUp:
+        """Matches of every list under every reading.
 
         An entry that expired before `now` is no match.
         """
-        answering, silent, required = self._view
+        answering, silent, required, generations = self._view
         matches: list[Match] = []
         for feed, index, generation in answering:
             for reading in forms.readings:
                 hits = index.find(reading)
                 if hits:
                     matches += [_match(feed, generation, reading, hit) for hit in hits if not _expired(hit, now)]
-        return matches, silent, required
+        return LookedUp(matches, silent, required, generations)
 
 
 def _match(feed: Feed, generation: str, reading: Reading, hit: Hit) -> Match:

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import sys
+from typing import cast
 
-import click
 import typer
 
 from toc.commands import access, demo, doctor, keys, lists, mail, milter, objects, policy, record, service
@@ -24,15 +24,19 @@ for module in (service, mail, milter, keys, access, objects, lists, policy, reco
     module.register(app)
 
 
+REFUSED = cast(type[typer.BadParameter], typer.BadParameter.__mro__[2])
+"""click's ClickException, the base of all usage errors: newer versions of typer carry a click of their own."""
+
+
 def main() -> None:
     """Entry of the command ``toc``."""
     try:
         code = app(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
-    except click.ClickException as error:
+    except REFUSED as error:
         error.show()
         sys.exit(2)
-    except click.Abort:
+    except typer.Abort:
         sys.exit(1)
     except TocError as error:
         print(f"toc: {error}", file=sys.stderr)

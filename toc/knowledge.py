@@ -15,7 +15,7 @@ from reputation.breaker import LiveSource, ask_all
 from reputation.feeds import Feed
 from reputation.forms import Forms, forms
 from reputation.hosting import is_shared
-from reputation.lists import Lists
+from reputation.lists import Lists, LookedUp
 from reputation.objects import Object, ObjectSet
 from reputation.signs import signs
 from toc.config import Config, FeedSettings
@@ -25,7 +25,7 @@ from toc.snapshot import ObjectRow, Revoked, SnapshotFile
 from toc.startup import Startup
 from toc.token import Flag, Sealed
 from toc.url import Url, ascii_host
-from toc.verdict import Level, Match, MatchKind, Sign, ThreatType, Verdict, conclude
+from toc.verdict import Level, MatchKind, Sign, ThreatType, Verdict, conclude
 
 _THREATS = {threat.value: threat for threat in ThreatType}
 LEARNING = timedelta(days=7)
@@ -41,6 +41,7 @@ class Knowledge:
         self.keyset_file = KeysetFile(config.keyset_path)
         self.lists = Lists.open(config.data_dir / "lists", feeds_of(config))
         self.objects = ObjectSet()
+        self._objects_generation: tuple[tuple[str, str], ...] = ()
         self.revoked = Revoked()
         self.snapshot_seen = False
         self._config = config
@@ -58,6 +59,7 @@ class Knowledge:
         snapshot = self._snapshot.refresh()
         if snapshot is not None:
             self.objects = ObjectSet.of(object_of(row) for row in snapshot.objects)
+            self._objects_generation = (("objects", str(snapshot.counters.get("objects", 0))),)
             self.revoked = Revoked.of(snapshot.revocations)
             self.snapshot_seen = True
 
@@ -66,8 +68,7 @@ class Knowledge:
     ) -> Verdict:
         """The verdict of lists, objects and signs, without asking anybody."""
         found = forms(url, other)
-        matches, silent, required = self._local(found, now)
-        return self._conclude(found, now, matches, silent, required, self._signs(found, now, differs, seen), seen)
+        return self._conclude(found, now, self._local(found, now), self._signs(found, now, differs, seen), seen)
 
     async def full(
         self,
@@ -85,16 +86,13 @@ class Knowledge:
         spelt: the URL as it was given      peers: whether other installations are asked, too
         """
         found = forms(url, other)
-        matches, silent, required = self._local(found, now)
+        known = self._local(found, now)
         live = [source for source in self._live if peers or not source.peer]
         if live:
             more, hushed = await ask_all(live, found.readings, deadline=self._deadline)
-            matches += more
-            silent += hushed
-            required += tuple(source.name for source in live if source.required and source.name in hushed)
-        return self._conclude(
-            found, now, matches, silent, required, self._signs(found, now, differs, seen, spelt), seen
-        )
+            required = tuple(source.name for source in live if source.required and source.name in hushed)
+            known = LookedUp(known.matches + more, known.silent + hushed, known.required + required, known.generations)
+        return self._conclude(found, now, known, self._signs(found, now, differs, seen, spelt), seen)
 
     async def of_link(self, url: Url, sealed: Sealed, now: datetime, seen: Sighting | None) -> Verdict:
         """The verdict on the target of a link of ours."""
@@ -106,33 +104,27 @@ class Knowledge:
     def is_shared(self, host: str) -> bool:
         return is_shared(host)
 
-    def _local(self, found: Forms, now: datetime) -> tuple[list[Match], tuple[str, ...], tuple[str, ...]]:
-        matches, silent, required = self.lists.look_up(found, now)
+    def _local(self, found: Forms, now: datetime) -> LookedUp:
+        matches, silent, required, generations = self.lists.look_up(found, now)
         for reading in found.readings:
             matches += self.objects.match(reading, now)
         if not self.snapshot_seen:
             silent += ("objects",)
             required += ("objects",) if self._config.reputation.objects_required else ()
-        return matches, silent, required
+        return LookedUp(matches, silent, required, generations + self._objects_generation)
 
     def _conclude(
-        self,
-        found: Forms,
-        now: datetime,
-        matches: list[Match],
-        silent: tuple[str, ...],
-        required: tuple[str, ...],
-        signs: tuple[Sign, ...],
-        seen: Sighting | None,
+        self, found: Forms, now: datetime, known: LookedUp, signs: tuple[Sign, ...], seen: Sighting | None
     ) -> Verdict:
         return conclude(
             as_of=now,
-            matches=tuple(dict.fromkeys(matches)),
+            matches=tuple(dict.fromkeys(known.matches)),
             signs=signs,
-            silent=silent,
-            required=required,
+            silent=known.silent,
+            required=known.required,
             forms=(found.url.href,),
             familiar=(seen is not None and seen.familiar) or self._is_popular(found.url),
+            consulted=known.generations,
         )
 
     def _signs(

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from prometheus_client import values
 
-from toc import logs
+from toc import logs, policy_archive
 from toc.errors import ConfigError, KeysetError
 from toc.keys import load
 from toc.startup import Startup
@@ -42,6 +42,7 @@ def run(startup: Startup, mode: Mode) -> int:
     config = startup.config
     check_keyset(startup)
     make_directory(config.data_dir)
+    policy_archive.keep(config, startup.policy)
     if not mode.only_redirector:
         store.upgrade(config.database)
     public = bind(config.service.public_listen, "public")

@@ -90,6 +90,8 @@ class Verdict:
     required: those of `silent` that the operator requires
     approved: an approved entry or an override matched
     forms:    the forms of the URL that were looked up
+    familiar: the host is well known here or everywhere, which cancelled the signs
+    consulted: the local sources that answered, with their generations
     """
 
     level: Level
@@ -100,6 +102,8 @@ class Verdict:
     required: tuple[str, ...] = ()
     approved: bool = False
     forms: tuple[str, ...] = ()
+    familiar: bool = False
+    consulted: tuple[tuple[str, str], ...] = ()
 
 
 SUSPICIOUS_POINTS = 60
@@ -115,6 +119,7 @@ def conclude(
     required: tuple[str, ...] = (),
     forms: tuple[str, ...] = (),
     familiar: bool = False,
+    consulted: tuple[tuple[str, str], ...] = (),
 ) -> Verdict:
     """The one way from evidence to a verdict.
 
@@ -136,7 +141,7 @@ def conclude(
         level = Level.SAFE
     else:
         level = _level_of(points)
-    return Verdict(level, as_of, matches, signs, silent, required, approved, forms)
+    return Verdict(level, as_of, matches, signs, silent, required, approved, forms, familiar, consulted)
 
 
 def _level_of(points: int) -> Level:

@@ -43,12 +43,12 @@ def test_a_match_carries_what_the_row_of_its_list_says(tmp_path):
     load(tmp_path, "bad", "g1", [host("evil.example")])
     load(tmp_path, "good", "g2", [host("evil.example")])
     lists = Lists.open(tmp_path, [feed("bad", level=Level.SUSPICIOUS), feed("good", kind=MatchKind.APPROVED)])
-    matches, silent, required = lists.look_up(forms(parse("http://a.evil.example/")))
+    matches, silent, required, generations = lists.look_up(forms(parse("http://a.evil.example/")))
     assert [(m.source, m.generation, m.entry, m.level, m.form, m.kind) for m in matches] == [
         ("bad", "g1", "evil.example", Level.SUSPICIOUS, "host", MatchKind.THREAT),
         ("good", "g2", "evil.example", Level.DANGEROUS, "host", MatchKind.APPROVED),
     ]
-    assert (silent, required) == ((), ())
+    assert (silent, required, generations) == ((), (), (("bad", "g1"), ("good", "g2")))
 
 
 def test_the_other_reading_is_named(tmp_path):
@@ -61,7 +61,7 @@ def test_the_other_reading_is_named(tmp_path):
 def test_a_list_that_never_loaded_is_silent(tmp_path):
     load(tmp_path, "one", "g1", [host("evil.example")])
     lists = Lists.open(tmp_path, [feed("one"), feed("two"), feed("three", required=True)])
-    assert lists.look_up(forms(parse("http://a.example/"))) == ([], ("two", "three"), ("three",))
+    assert lists.look_up(forms(parse("http://a.example/"))) == ([], ("two", "three"), ("three",), (("one", "g1"),))
 
 
 def test_an_expired_entry_is_no_match(tmp_path):

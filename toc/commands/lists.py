@@ -12,14 +12,16 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from redirector import click_search
 from reputation.api import VerdictAnswer
 from toc import startup
-from toc.commands.options import ConfigOption
+from toc.commands.options import ConfigOption, in_database
 from toc.errors import ListError, NotFound
 from toc.judged import judged
 from toc.knowledge import Knowledge, feeds_of
 from toc.live import live_sources
 from toc.refreshing import list_states, new_client, refresh_one
+from toc.replay import ReplayAnswer, ReplayedMatch, replay
 from toc.sightings import StoreReader
 from toc.startup import Startup
 
@@ -70,26 +72,64 @@ def refresh(
 
 
 def verdict(
-    url: Annotated[str, typer.Argument(help="The URL to be judged.")],
+    url: Annotated[str, typer.Argument(help="The URL to be judged.")] = "",
+    replay_id: Annotated[str, typer.Option("--replay", metavar="ID", help="A click: why it was decided so.")] = "",
     as_json: Annotated[bool, typer.Option("--json")] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Judge a URL now, and say why."""
-    answer = asyncio.run(_judged(url, startup.read(config)))
+    """Judge a URL now, and say why; or say why a click was decided as it was."""
+    if bool(url) == bool(replay_id):
+        raise typer.BadParameter("give a URL, or the id of a click with --replay")
+    loaded = startup.read(config)
+    answer = _replayed(replay_id, loaded) if replay_id else asyncio.run(_judged(url, loaded))
     if as_json:
         print(msgspec.json.format(msgspec.json.encode(answer)).decode())
-        return
-    console = Console(highlight=False)
+    elif isinstance(answer, ReplayAnswer):
+        _show_replay(answer, Console(highlight=False))
+    else:
+        _show_verdict(answer, Console(highlight=False))
+
+
+def _show_verdict(answer: VerdictAnswer, console: Console) -> None:
     console.print(f"[bold]{answer.level}[/bold] → {answer.decision.action} ({', '.join(answer.decision.reasons)})")
+    _show_evidence(answer, console)
+    console.print(f"  as of {answer.as_of:%Y-%m-%d %H:%M:%S} UTC, profile {answer.decision.profile}", markup=False)
+
+
+def _show_replay(answer: ReplayAnswer, console: Console) -> None:
+    console.print(f"[bold]{answer.level}[/bold] → {answer.action} ({', '.join(answer.reasons)})")
+    console.print(f"  {answer.url}", markup=False)
+    _show_evidence(answer, console)
+    if answer.familiar:
+        console.print("  the host was familiar: signs did not count")
+    for name, generation in answer.generations.items():
+        console.print(f"  asked: {name} (generation {generation})", markup=False)
+    known = "" if answer.policy_kept else ", which was not kept here"
+    console.print(f"  at {answer.time:%Y-%m-%d %H:%M:%S} UTC, profile {answer.profile}, policy {answer.policy}{known}")
+    for difference in answer.differences:
+        console.print(f"  differs: {difference}", markup=False)
+    if answer.agrees:
+        console.print("  the same follows from this evidence today")
+
+
+def _show_evidence(answer: VerdictAnswer | ReplayAnswer, console: Console) -> None:
     for match in answer.matches:
         where = f" line {match.line}" if match.line else ""
-        console.print(f"  {match.kind} {match.source}{where} (generation {match.generation}): ", end="")
+        checked = {"stands": ", still on disk", "gone": ", no longer on disk"}
+        today = checked.get(match.today, "") if isinstance(match, ReplayedMatch) else ""
+        console.print(f"  {match.kind} {match.source}{where} (generation {match.generation}{today}): ", end="")
         console.print(f"{match.entry} · {match.threat} · {match.level} · by {match.form}", markup=False)
     for sign in answer.signs:
         console.print(f"  sign {sign.code}, {sign.points} points: {sign.detail}", markup=False)
     if answer.silent:
         console.print(f"  silent: {', '.join(answer.silent)}", markup=False)
-    console.print(f"  as of {answer.as_of:%Y-%m-%d %H:%M:%S} UTC, profile {answer.decision.profile}", markup=False)
+
+
+def _replayed(click_id: str, loaded: Startup) -> ReplayAnswer:
+    click = in_database(loaded.config, lambda connection: click_search.get(connection, click_id))
+    if click is None:
+        raise NotFound(f"no click {click_id!r}; `toc clicks search` shows them")
+    return replay(click, loaded.config)
 
 
 async def _judged(url: str, loaded: Startup) -> VerdictAnswer:
