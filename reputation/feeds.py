@@ -9,6 +9,7 @@ has its own module: `fetch`, `collect` (feeds of many files), `formats`, `index_
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import tempfile
 from collections.abc import Callable, Iterable
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import httpx
 
-from reputation.collect import COLLECTORS, NO_LOGIN, Login
+from reputation.collect import COLLECTORS, NO_LOGIN, Login, Means
 from reputation.fetch import Fetched, Limits, fetch, unpacked
 from reputation.formats import FORMATS, parse
 from reputation.generations import State, open_current, point_to, read_seed, read_state, write_state
@@ -27,6 +28,9 @@ from reputation.index import Entry, Index
 from reputation.index_build import MAX_ENTRIES, build
 from toc.errors import ConfigError, ListError
 from toc.verdict import Level, MatchKind, ThreatType
+
+MEMORY = "memory"
+"""File in the folder of a list: what its collector keeps between refreshes."""
 
 _LEVELS = {
     ThreatType.SCAM: Level.HIGHLY_SUSPICIOUS,
@@ -189,13 +193,17 @@ async def _refresh(
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as aside:
         target = Path(aside) / "feed"
         async with _way(feed, client) as way:
-            fetched = await _bring(feed, target, way, known, (rng, limits))
+            memory = folder / MEMORY if current else None
+            fetched = await _bring(feed, target, known, Means(way, feed.login, limits, rng, now, memory))
             if fetched.path is None:
                 return RefreshReport(feed.name, "unchanged", current.generation if current else ""), fetched
             check_date(fetched.last_modified, now)
             published = await _published(feed, Path(aside) / "checksum", way, (rng, limits))
         work = (feed, fetched.path, published, now, limits)
-        return await asyncio.to_thread(_swap, work, directory, current, progress), fetched
+        report = await asyncio.to_thread(_swap, work, directory, current, progress)
+        if fetched.memory is not None:
+            os.replace(fetched.memory, folder / MEMORY)
+        return report, fetched
 
 
 class _way:
@@ -213,14 +221,17 @@ class _way:
             await self._own.aclose()
 
 
-async def _bring(
-    feed: Feed, target: Path, client: httpx.AsyncClient, known: Fetched, how: tuple[random.Random, Limits]
-) -> Fetched:
-    rng, limits = how
+async def _bring(feed: Feed, target: Path, known: Fetched, means: Means) -> Fetched:
     if (collect := COLLECTORS.get(feed.format)) is not None and not feed.url.lower().startswith("file:"):
-        return await collect(feed.url, target, client=client, login=feed.login, limits=limits, rng=rng)
+        return await collect(feed.url, target, means)
     return await fetch(
-        feed.url, target, client=client, known=known, limits=limits, rng=rng, headers=feed.login.headers()
+        feed.url,
+        target,
+        client=means.client,
+        known=known,
+        limits=means.limits,
+        rng=means.rng,
+        headers=means.login.headers(),
     )
 
 

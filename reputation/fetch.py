@@ -42,11 +42,17 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """`path` is None where the source says that nothing changed since `etag` or `last_modified`."""
+    """`path` is None where the source says that nothing changed since `etag` or `last_modified`.
+
+    added_last: of a TAXII page, when the last object of it was added
+    memory:     what a collector wants to find again at the next refresh, once this one is accepted
+    """
 
     path: Path | None
     etag: str = ""
     last_modified: str = ""
+    added_last: str = ""
+    memory: Path | None = None
 
 
 class _Temporary(Exception):
@@ -117,7 +123,8 @@ async def _transfer(
             return Fetched(None, headers.get("If-None-Match", ""), headers.get("If-Modified-Since", ""))
         _check_status(response)
         await _save(response, target, limits)
-        return Fetched(target, response.headers.get("etag", ""), response.headers.get("last-modified", ""))
+        said = [response.headers.get(name, "") for name in ("etag", "last-modified", "x-taxii-date-added-last")]
+        return Fetched(target, *said)
 
 
 @asynccontextmanager

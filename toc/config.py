@@ -122,6 +122,9 @@ class FeedSettings(Section, frozen=True, kw_only=True):
     must_miss: Annotated[tuple[str, ...], Meta(description="URLs that a good list does not hold")] = ()
     licence: Annotated[str, Meta(description="Note on its terms of use")] = ""
     proxy: Annotated[str, Meta(description="HTTP proxy for this source")] = ""
+    user: Annotated[str, Meta(description="User name, where the source asks for one (HTTP Basic)")] = ""
+    password: Annotated[str, Meta(description="Its password")] = ""
+    token: Annotated[str, Meta(description="Bearer token, in place of user and password")] = ""
 
 
 class DnsListSettings(Section, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from reputation.brands import Brand, Brands
 from reputation.breaker import LiveSource, ask_all
+from reputation.collect import Login
 from reputation.feeds import Feed
 from reputation.forms import Forms, forms
 from reputation.hosting import is_shared
@@ -162,6 +163,7 @@ def _feed(config: Config, row: FeedSettings) -> Feed:
         canary_hits=row.must_hit,
         canary_misses=row.must_miss,
         proxy=row.proxy,
+        login=Login(row.user, row.password, row.token),
     )
 
 

@@ -102,7 +102,7 @@ async def test_a_good_feed_is_swapped_in_and_then_asked_for_by_its_validator(tmp
         server.pages["/feed"] = {"body": {**GOOD, "gzip": True}, "etag": '"one"'}
         feed = feed_of(server)
         lists = Lists.open(tmp_path, [feed])
-        assert lists.look_up(forms(parse("http://d3.example/")))[1:] == (("bench",), ())
+        assert lists.look_up(forms(parse("http://d3.example/")))[1:] == (("bench",), (), ())
         first = await run(feed, tmp_path, client)
         second = await run(feed, tmp_path, client, NOW + timedelta(hours=1))
         server.pages["/feed"] = {"body": {"domains": [0, 500]}, "etag": '"two"'}
