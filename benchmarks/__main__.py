@@ -1,4 +1,4 @@
-"""Runs one bench: ``scripts/bench html|message|text|verdict [--json] [--full]``. With --json the last line is one JSON object."""
+"""Runs one bench: ``scripts/bench NAME [--json] [--full]``. With --json the last line is one JSON object."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib
 import json
 import sys
 
-NAMES = ("html", "message", "text", "verdict")
+NAMES = ("click", "html", "message", "text", "verdict")
 
 
 def main(arguments: list[str]) -> int:

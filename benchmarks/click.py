@@ -1,0 +1,175 @@
+"""A click beside a bare redirect: wrk on one core, one worker on the other; then the latency at an ordinary rate.
+
+    wrk ─▶ ours: token, verdict over a large list, durable record, 302
+        ─▶ Starlette RedirectResponse, same uvicorn settings, nothing else
+        ─▶ nginx `return 302`, for scale
+
+The three are asked in turns, with the same distinct paths and a browser's headers; medians of the turns. Needs Debian's
+wrk; nginx is left out where it is missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import sqlite3
+import statistics
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+
+from benchmarks.click_servers import CLIENT_CORE, Target, nginx, ours, paths, starlette
+from tests.e2e.conftest import READER
+
+MILLION = 1_000_000
+TURNS = 5
+SECONDS = 5
+CONNECTIONS = 32
+LINKS, HOSTS = 40_000, 2_000
+RATE, PACED_SECONDS = 300, 20
+
+SCRIPT = """
+local requests, at = {}, 0
+function init(arguments)
+  local headers = { %s }
+  for path in io.lines(arguments[1]) do
+    requests[#requests + 1] = wrk.format("GET", path, headers)
+  end
+end
+function request()
+  at = at %% #requests + 1
+  return requests[at]
+end
+"""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Requests a second; milliseconds; answers that were no redirect, and broken connections."""
+
+    rate: float
+    p50: float
+    p99: float
+    failed: int
+
+
+class Wrk:
+    """wrk with a file of paths, on its own core."""
+
+    def __init__(self, folder: Path, links: list[str]) -> None:
+        program = shutil.which("wrk")
+        if program is None:
+            raise SystemExit("wrk is not installed: apt-get install wrk")
+        self._program = program
+        self._paths = folder / "paths"
+        self._paths.write_text("\n".join(links) + "\n")
+        self._script = folder / "wrk.lua"
+        headers = ", ".join(f'["{key}"] = "{value}"' for key, value in READER.items())
+        self._script.write_text(SCRIPT % headers)
+
+    def ask(self, base: str, seconds: float, connections: int = CONNECTIONS) -> Figures:
+        command = ["taskset", "-c", str(CLIENT_CORE), self._program, "-t1", f"-c{connections}", f"-d{seconds}s"]
+        command += ["--latency", "--timeout", "10s", "-s", str(self._script), base, "--", str(self._paths)]
+        return read(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def read(text: str) -> Figures:
+    """What wrk printed. Redirects are no failure for it, answers of 400 and over are."""
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
+    assert rate, text
+    bad = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
+    broken = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
+    failed = (int(bad[1]) if bad else 0) + (sum(map(int, broken.groups())) if broken else 0)
+    return Figures(float(rate[1]), _milliseconds(text, "50"), _milliseconds(text, "99"), failed)
+
+
+def _milliseconds(text: str, percent: str) -> float:
+    found = re.search(rf"^\s+{percent}%\s+([\d.]+)(us|ms|s|m)\s*$", text, re.MULTILINE)
+    assert found, text
+    return float(found[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}[found[2]]
+
+
+async def paced(base: str, links: list[str], rate: int, seconds: float) -> list[float]:
+    """Milliseconds from when a request was due to its whole answer: `rate` a second, whether or not the last came back."""
+    host, _, port = base.removeprefix("http://").rpartition(":")
+    idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+    head = "".join(f"{key}: {value}\r\n" for key, value in READER.items())
+    found: list[float] = []
+
+    async def one(path: str, due: float) -> None:
+        reader, writer = idle.pop() if idle else await asyncio.open_connection(host, int(port))
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\n{head}\r\n".encode())
+        answer = await reader.readuntil(b"\r\n\r\n")
+        found.append((time.perf_counter() - due) * 1000)
+        assert answer.startswith(b"HTTP/1.1 302"), answer
+        idle.append((reader, writer))
+
+    async with asyncio.TaskGroup() as tasks:
+        start = time.perf_counter()
+        for number in range(int(rate * seconds)):
+            due = start + number / rate
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            tasks.create_task(one(links[number % len(links)], max(due, time.perf_counter())))
+    for _, writer in idle:
+        writer.close()
+    return sorted(found)
+
+
+def recorded(folder: Path) -> int:
+    base = sqlite3.connect(folder / "toc" / "toc.db")
+    return int(base.execute("SELECT count(*) FROM clicks").fetchone()[0])
+
+
+def run(full: bool) -> dict[str, object]:
+    """A list of one million entries, `full`: ten. The object that `scripts/bench --json` prints."""
+    with tempfile.TemporaryDirectory(dir=os.environ.get("TOC_BENCH_DIR")) as name, contextlib.ExitStack() as stack:
+        folder = Path(name)
+        target, service = stack.enter_context(ours(folder, 10 * MILLION if full else MILLION))
+        links = paths(service.settings.parent / "keyset.json", LINKS, HOSTS)
+        wrk = Wrk(folder, links)
+        targets = [target, stack.enter_context(starlette()), stack.enter_context(nginx(folder))]
+        found = turns(wrk, [each for each in targets if each is not None])
+        _latency(targets[:2], links)
+        print(f"{recorded(folder):,} clicks on record")
+    return summary(found)
+
+
+def turns(wrk: Wrk, targets: list[Target]) -> dict[str, list[Figures]]:
+    for target in targets:
+        wrk.ask(target.base, 2)
+    found: dict[str, list[Figures]] = {target.name: [] for target in targets}
+    for _ in range(TURNS):
+        for target in targets:
+            found[target.name].append(wrk.ask(target.base, SECONDS))
+    for key, figures in found.items():
+        rates = [each.rate for each in figures]
+        print(
+            f"{key}: median {statistics.median(rates):,.0f}/s, {min(rates):,.0f} to {max(rates):,.0f}; "
+            f"p50 {statistics.median(each.p50 for each in figures):.2f} ms, "
+            f"p99 {statistics.median(each.p99 for each in figures):.2f} ms, "
+            f"failed {sum(each.failed for each in figures)}",
+            flush=True,
+        )
+    return found
+
+
+def _latency(targets: list[Target | None], links: list[str]) -> None:
+    for target in targets:
+        assert target is not None
+        times = uvloop.run(paced(target.base, links, RATE, PACED_SECONDS))
+        p50, p99, worst = times[len(times) // 2], times[len(times) * 99 // 100], times[-1]
+        print(f"{target.name} at {RATE}/s: p50 {p50:.2f} ms, p99 {p99:.2f} ms, max {worst:.1f} ms", flush=True)
+
+
+def summary(found: dict[str, list[Figures]]) -> dict[str, object]:
+    medians = {key: round(statistics.median(each.rate for each in figures)) for key, figures in found.items()}
+    own = medians.pop("ours")
+    ratio = {peer: round(own / figure, 3) for peer, figure in medians.items()}
+    return {"name": "click", "ours": own, "peers": medians, "unit": "clicks/s", "ratio": ratio}
