@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from redirector.click import Road, page_answer
@@ -48,8 +48,7 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send_message: Send) -> None:
         if scope["type"] != "http":
             return
-        request = _request(scope, receive, self._limits.proxies)
-        request = replace(request, path=self._road.without_prefix(request.path))
+        request = self._request(scope, receive)
         if self._in_work >= self._limits.capacity:
             answer = self._page(request, Page.OVERLOADED, 503, RETRY_AFTER)
         else:
@@ -58,8 +57,18 @@ class App:
                 answer = await self._answer(request)
             finally:
                 self._in_work -= 1
-        ANSWERS.labels(str(answer.status)).inc()
+        ANSWERS.add(str(answer.status))
         await send(send_message, answer, head_only=request.method == "HEAD")
+
+    def _request(self, scope: Scope, receive: Receive) -> Request:
+        headers = dict(scope["headers"])
+        peer = scope["client"]
+        client = peer[0] if peer else ""
+        if self._limits.proxies and b"x-forwarded-for" in headers:
+            client = client_of(client, headers[b"x-forwarded-for"].decode("latin-1"), self._limits.proxies)
+        path = self._road.without_prefix(scope["raw_path"].decode("latin-1"))
+        query = scope["query_string"]
+        return Request(scope["method"], path, query.decode("latin-1"), headers, client, receive)
 
     async def _answer(self, request: Request) -> Answer:
         path = request.path
@@ -101,19 +110,3 @@ class App:
             return text(404, "No security contact is configured.\n")
         expires = (datetime.now(UTC) + timedelta(days=180)).replace(microsecond=0).isoformat().replace("+00:00", "Z")
         return text(200, f"Contact: {contact}\nExpires: {expires}\n")
-
-
-def _request(scope: Scope, receive: Receive, proxies: tuple[Network, ...]) -> Request:
-    headers = dict(scope["headers"])
-    client = scope["client"][0] if scope["client"] else ""
-    if proxies and b"x-forwarded-for" in headers:
-        client = client_of(client, headers[b"x-forwarded-for"].decode("latin-1"), proxies)
-    raw_path = scope.get("raw_path") or scope["path"].encode()
-    return Request(
-        scope["method"],
-        raw_path.decode("latin-1"),
-        scope["query_string"].decode("latin-1"),
-        headers,
-        client,
-        receive,
-    )

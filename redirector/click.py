@@ -5,9 +5,11 @@ Knows HTTP, pages and the record. What is known about a URL, and the keys, are h
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import NamedTuple
 
 from redirector.actor import Actor, classify
 from redirector.clicks import Click, Event, row
@@ -24,7 +26,7 @@ from toc.errors import BadLink, BadUrl, StoreNeeded
 from toc.keys import Keyset
 from toc.policy import Action, Decision, Policy, Profile, decide
 from toc.token import Flag, Sealed, open_path
-from toc.url import Url, parse
+from toc.url import Url, parse_serialised
 from toc.verdict import Level, Verdict
 
 
@@ -52,8 +54,7 @@ class Tools:
     new_id: Callable[[], str]
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """An open link and what was found out about it."""
 
     sealed: Sealed
@@ -73,22 +74,31 @@ class Road:
         self._renderer = renderer
         self._config = config
         self._scanners = scanners
+        self._prefixes: tuple[Keyset, list[str]] | None = None
 
     def without_prefix(self, path: str) -> str:
         """The path below our base URL: a proxy in front may strip its prefix or not."""
-        for url in self._tools.keyset().public_urls:
-            if len(url.path) > 1 and path.startswith(url.path.rstrip("/") + "/"):
-                return path[len(url.path.rstrip("/")) :]
+        keyset = self._tools.keyset()
+        if self._prefixes is None or self._prefixes[0] is not keyset:
+            found = [url.path.rstrip("/") for url in keyset.public_urls]
+            self._prefixes = keyset, [prefix for prefix in found if prefix]
+        for prefix in self._prefixes[1]:
+            if path.startswith(prefix + "/"):
+                return path[len(prefix) :]
         return path
 
     async def answer(self, request: Request, rest: str, *, preview: bool) -> Answer | None:
         """What a link of ours leads to; None for a bad link."""
         try:
-            opened = await self._open(request, rest)
+            try:
+                sealed, host, token = open_path(rest, self._tools.keyset())
+            except BadLink as failure:
+                sealed, host, token = await self._second_look(rest, failure)
+            opened = self._opened(request, sealed, host, token)
         except StoreNeeded:
             return self._page(request, Story(Page.UNCHECKED, reasons=("store_needed",)), 503)
         except (BadLink, BadUrl) as error:
-            BAD_LINKS.labels(str(error)).inc()
+            BAD_LINKS.add(str(error))
             return None
         if preview:
             return await self._preview(request, opened)
@@ -98,26 +108,24 @@ class Road:
             return text(405, "Only GET, HEAD and POST here.\n", (b"allow", b"GET, HEAD, POST"))
         return await self._click(request, opened)
 
-    async def _open(self, request: Request, rest: str) -> Opened:
-        """Raises BadLink, StoreNeeded, BadUrl."""
-        sealed, host, token = await self._unseal(rest)
+    def _opened(self, request: Request, sealed: Sealed, host: str, token: str) -> Opened:
+        """Raises BadUrl."""
         actor = classify(request.method, request.headers, request.client, self._scanners, burst=False)
-        path = f"{host}/{token}"
-        return Opened(sealed, token, path, parse(sealed.target), actor, self._tools.clock(), self._tools.new_id())
+        url = parse_serialised(sealed.target)
+        return Opened(sealed, token, f"{host}/{token}", url, actor, self._tools.clock(), self._tools.new_id())
 
-    async def _unseal(self, rest: str) -> tuple[Sealed, str, str]:
-        """A key that this process does not know yet makes it look at the keyset file once more."""
+    async def _second_look(self, rest: str, failure: BadLink) -> tuple[Sealed, str, str]:
+        """Where the target stands in the store, or the key may have come since. Raises BadLink, StoreNeeded."""
+        tools = self._tools
+        if not isinstance(failure, StoreNeeded) and not (str(failure) == "unknown key" and tools.refresh()):
+            raise failure
         asked: list[bytes] = []
-        for attempt in (1, 2):
-            try:
-                return open_path(rest, self._tools.keyset(), lambda key: asked.append(key) or None)  # type: ignore[func-returns-value]
-            except BadLink as error:
-                if asked:
-                    break
-                if attempt == 2 or str(error) != "unknown key" or not self._tools.refresh():
-                    raise
-        field = await self._tools.stored(asked[0])
-        return open_path(rest, self._tools.keyset(), lambda _id: field)
+        with contextlib.suppress(BadLink):
+            return open_path(rest, tools.keyset(), asked.append)
+        if not asked:
+            raise failure
+        field = await tools.stored(asked[0])
+        return open_path(rest, tools.keyset(), lambda _id: field)
 
     async def _click(self, request: Request, opened: Opened) -> Answer:
         tools = self._tools
@@ -152,7 +160,7 @@ class Road:
             await self._record(request, opened, verdict, decision, Event.SHOWN)
             page = Page.BLOCKED if decision.action is Action.BLOCK else Page.NOT_SENT
             return self._judged_page(request, opened, verdict, decision, page, status=403)
-        opened = replace(opened, group=nonce.group)
+        opened = opened._replace(group=nonce.group)
         if do == "report":
             await self._record(request, opened, verdict, decision, Event.REPORTED)
             return self._judged_page(request, opened, verdict, decision, Page.REPORTED)
@@ -210,8 +218,8 @@ class Road:
             policy=self._tools.policy().version,
         )
         kept = await self._tools.keep(row(click, self._config.clicks))
-        RECORDS.labels(kept.value).inc()
-        CLICKS.labels(event.name.lower(), decision.action.code).inc()
+        RECORDS.add(kept.value)
+        CLICKS.add(event.code, decision.action.code)
         return kept
 
     def _judged_page(

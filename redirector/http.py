@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -32,8 +31,7 @@ PLAIN = (*SAFETY_HEADERS, POLICY)
 """On every answer that is no page of ours; pages bring their own policy."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What the road of a click looks at.
 
     path:    raw path below our base URL, as the client sent it, without the query
@@ -52,8 +50,7 @@ class Request:
         return self.headers.get(name, b"").decode("latin-1")
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     status: int
     headers: Sequence[tuple[bytes, bytes]]
     body: bytes = b""

@@ -194,6 +194,8 @@ def decide(sealed: Sealed, verdict: Verdict, profile: Profile, *, now: datetime,
 
 def _reasons(verdict: Verdict) -> list[str]:
     """Reason codes, the weightiest first; never empty."""
+    if not (verdict.matches or verdict.signs or verdict.approved):
+        return [verdict.level.code]
     threats = sorted((m for m in verdict.matches if m.kind is MatchKind.THREAT), key=lambda m: -m.level)
     reasons = [match.threat.value for match in threats]
     if verdict.approved:

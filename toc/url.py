@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import ada_url
 import tldextract
@@ -32,8 +32,7 @@ _CANONICAL = re.compile(
 _IPV4 = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Url:
+class Url(NamedTuple):
     """An absolute http(s) URL in WHATWG serialisation.
 
     href:     the serialisation, ASCII
@@ -89,6 +88,13 @@ def serialise(text: str, base: str | None = None, encoding: str = "utf-8") -> st
 def parse(text: str, base: str | None = None, encoding: str = "utf-8") -> Url:
     """The absolute http(s) URL that a browser would visit for `text`. Raises BadUrl for anything else."""
     href = serialise(text, base, encoding)
+    return _split(href)
+
+
+def parse_serialised(href: str) -> Url:
+    """The parts of a URL that `serialise` wrote once and that was sealed since. Raises BadUrl for what cannot be one."""
+    if not (href.isascii() and href.isprintable()):
+        raise BadUrl("not a serialised URL")
     return _split(href)
 
 

@@ -18,6 +18,7 @@ import structlog
 import uvicorn
 import uvloop
 
+from redirector import metrics
 from redirector.app import App, Limits
 from redirector.branding import load_branding
 from redirector.click import Road, Tools
@@ -58,17 +59,10 @@ def run(startup: Startup, place: Place, ready: Callable[[], None]) -> None:
 async def _serve(startup: Startup, place: Place, ready: Callable[[], None]) -> None:
     config = startup.config
     knowledge = Knowledge(startup, live=live_sources(config))
-    reader = StoreReader(place.database, time.monotonic)
     spool = Spool.open(config.data_dir / "spool" / f"clicks-{place.number}.spool", config.spool.megabytes << 20)
     recorder = Recorder(place.recorder, spool, config.spool.commit_ms / 1000)
     await recorder.start()
-    renderer = Renderer(load_branding(config))
-    if renderer.refused is not None:
-        log.error("template_refused", error=str(renderer.refused))
-    road = Road(_tools(knowledge, reader, recorder), renderer, config, networks(config.clicks.scanner_networks))
-    proxies = networks(config.service.trusted_proxies)
-    bad = RateLimiter(config.clicks.rate, config.clicks.burst, proxies)
-    app = App(road, renderer, config, Limits(config.clicks.capacity, proxies), bad)
+    app = application(startup, knowledge, recorder, place.database)
     refreshing = asyncio.create_task(refresh_for_ever(knowledge))
     try:
         await serve_http(app, place.listener, tls_of(startup, public=True), ready)
@@ -77,12 +71,27 @@ async def _serve(startup: Startup, place: Place, ready: Callable[[], None]) -> N
         with contextlib.suppress(asyncio.CancelledError):
             await refreshing
         await recorder.close()
+        metrics.flush()
+
+
+def application(startup: Startup, knowledge: Knowledge, recorder: Recorder, database: str | None) -> App:
+    """The public listener's application, put together from its parts."""
+    config = startup.config
+    reader = StoreReader(database, time.monotonic)
+    renderer = Renderer(load_branding(config))
+    if renderer.refused is not None:
+        log.error("template_refused", error=str(renderer.refused))
+    road = Road(_tools(knowledge, reader, recorder), renderer, config, networks(config.clicks.scanner_networks))
+    proxies = networks(config.service.trusted_proxies)
+    bad = RateLimiter(config.clicks.rate, config.clicks.burst, proxies)
+    return App(road, renderer, config, Limits(config.clicks.capacity, proxies), bad)
 
 
 async def refresh_for_ever(knowledge: Knowledge) -> None:
     while True:
         await asyncio.sleep(REFRESH_SECONDS)
         knowledge.refresh(time.monotonic())
+        metrics.flush()
 
 
 def _tools(knowledge: Knowledge, reader: StoreReader, recorder: Recorder) -> Tools:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import insert, select
@@ -53,7 +52,7 @@ def click(number: int, url: str = "https://www.shop.example/a?b=c", **more) -> C
         profile=0,
         policy="abcdefabcdef",
     )
-    return replace(made, **more)
+    return made._replace(**more)
 
 
 def rows(numbers: Sequence[int]) -> list[tuple[object, ...]]:

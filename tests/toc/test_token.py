@@ -103,7 +103,7 @@ def _tokens(count: int) -> list[tuple[str, str]]:
     return [
         (
             f"h{n}.example",
-            token.seal(replace(SEALED, target=f"https://h{n}.example/{n}", profile=n), f"h{n}.example", KEYSET),
+            token.seal(SEALED._replace(target=f"https://h{n}.example/{n}", profile=n), f"h{n}.example", KEYSET),
         )
         for n in range(count)
     ]
@@ -224,7 +224,7 @@ def test_any_path_is_opened_or_refused(path: str) -> None:
 
 
 def test_a_stored_link_needs_its_store() -> None:
-    text = token.seal(replace(SEALED, stored=True), HOST, KEYSET)
+    text = token.seal(SEALED._replace(stored=True), HOST, KEYSET)
     with pytest.raises(StoreNeeded):
         token.open_token(text, HOST, KEYSET)
     with pytest.raises(BadLink, match="not found"):
@@ -234,7 +234,7 @@ def test_a_stored_link_needs_its_store() -> None:
 
 def test_a_forged_stored_link_never_reaches_the_store() -> None:
     asked = []
-    text = token.seal(replace(SEALED, stored=True), HOST, KEYSET)
+    text = token.seal(SEALED._replace(stored=True), HOST, KEYSET)
     for mutant in _mutants(text, 7):
         try:
             token.open_token(mutant, HOST, KEYSET, asked.append)

@@ -6,7 +6,7 @@ session time zone can bend a query. References are the 8 bytes of the seal.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -45,12 +45,15 @@ class Moment(TypeDecorator[datetime]):
         return None if value is None else from_micros(value)
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
 def to_micros(moment: datetime) -> int:
     """Microseconds since 1970. A time without zone is a mistake: ValueError."""
     if moment.tzinfo is None:
         raise ValueError("a time without a zone")
-    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    return (delta.days * 86400 + delta.seconds) * 1_000_000 + delta.microseconds
+    return (moment - _EPOCH) // _MICROSECOND
 
 
 def from_micros(value: int) -> datetime:
