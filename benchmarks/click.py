@@ -20,7 +20,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import uvloop
@@ -52,12 +52,17 @@ end
 
 @dataclass(frozen=True)
 class Figures:
-    """Requests a second; milliseconds; answers that were no redirect, and broken connections."""
+    """Requests a second; milliseconds; answers that were no redirect, and broken connections; requests.
+
+    cpu: microseconds that a request cost the server's process: what a machine shared with others changes least
+    """
 
     rate: float
     p50: float
     p99: float
     failed: int
+    requests: int
+    cpu: float = 0.0
 
 
 class Wrk:
@@ -74,20 +79,23 @@ class Wrk:
         headers = ", ".join(f'["{key}"] = "{value}"' for key, value in READER.items())
         self._script.write_text(SCRIPT % headers)
 
-    def ask(self, base: str, seconds: float, connections: int = CONNECTIONS) -> Figures:
+    def ask(self, target: Target, seconds: float, connections: int = CONNECTIONS) -> Figures:
         command = ["taskset", "-c", str(CLIENT_CORE), self._program, "-t1", f"-c{connections}", f"-d{seconds}s"]
-        command += ["--latency", "--timeout", "10s", "-s", str(self._script), base, "--", str(self._paths)]
-        return read(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        command += ["--latency", "--timeout", "10s", "-s", str(self._script), target.base, "--", str(self._paths)]
+        before = target.cpu_seconds()
+        found = read(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        return replace(found, cpu=(target.cpu_seconds() - before) / max(found.requests, 1) * 1e6)
 
 
 def read(text: str) -> Figures:
     """What wrk printed. Redirects are no failure for it, answers of 400 and over are."""
     rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
-    assert rate, text
+    count = re.search(r"(\d+) requests in", text)
+    assert rate and count, text
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     broken = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
     failed = (int(bad[1]) if bad else 0) + (sum(map(int, broken.groups())) if broken else 0)
-    return Figures(float(rate[1]), _milliseconds(text, "50"), _milliseconds(text, "99"), failed)
+    return Figures(float(rate[1]), _milliseconds(text, "50"), _milliseconds(text, "99"), failed, int(count[1]))
 
 
 def _milliseconds(text: str, percent: str) -> float:
@@ -143,18 +151,18 @@ def run(full: bool) -> dict[str, object]:
 
 def turns(wrk: Wrk, targets: list[Target]) -> dict[str, list[Figures]]:
     for target in targets:
-        wrk.ask(target.base, 2)
+        wrk.ask(target, 2)
     found: dict[str, list[Figures]] = {target.name: [] for target in targets}
     for _ in range(TURNS):
         for target in targets:
-            found[target.name].append(wrk.ask(target.base, SECONDS))
+            found[target.name].append(wrk.ask(target, SECONDS))
     for key, figures in found.items():
         rates = [each.rate for each in figures]
         print(
             f"{key}: median {statistics.median(rates):,.0f}/s, {min(rates):,.0f} to {max(rates):,.0f}; "
             f"p50 {statistics.median(each.p50 for each in figures):.2f} ms, "
             f"p99 {statistics.median(each.p99 for each in figures):.2f} ms, "
-            f"failed {sum(each.failed for each in figures)}",
+            f"CPU {statistics.median(each.cpu for each in figures):.0f} µs a request, failed {sum(each.failed for each in figures)}",
             flush=True,
         )
     return found

@@ -48,6 +48,14 @@ class Target:
     base: str
     pids: tuple[int, ...]
 
+    def cpu_seconds(self) -> float:
+        """What its processes have used so far, in user and kernel mode (proc(5), fields 14 and 15)."""
+        ticks = 0
+        for pid in self.pids:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
 
 def pin(pid: int, core: int) -> None:
     """Every thread of a process."""

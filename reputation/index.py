@@ -272,6 +272,16 @@ class Index:
                 at += 1
         return hits
 
+    def knows(self, host: str) -> bool:
+        """Whether any entry, for a host or a URL, stands under `host` or a parent of it. By hash alone: rarely too often."""
+        for key, _ in probes(host, self._seed):
+            bucket = key >> self._shift
+            low, high = self._directory[bucket], self._directory[bucket + 1]
+            at = bisect_left(self._hashes, key, low, high)
+            if at < high and self._hashes[at] == key:
+                return True
+        return False
+
     def _urls(self, reading: Reading, host: str) -> list[Hit]:
         """The URL entries among the expressions of `reading` on `host`."""
         hits = []

@@ -91,6 +91,12 @@ def _url_signs(reading: Reading, brands: Brands, spelt: str | None) -> list[Sign
     return found
 
 
+def may_speak(url: Url) -> bool:
+    """Whether anything in `url` beside its host may be a sign: a cheap question that never says no where there is one."""
+    query = url.query
+    return bool(url.userinfo) or url.port is not None or "://" in query or "%3A" in query or "%3a" in query
+
+
 def _host_signs(host: str, domain: str, brands: Brands) -> list[Sign]:
     found = []
     brand = brands.imitated(host, domain)

@@ -21,6 +21,7 @@ from reputation.objects import Object, ObjectSet
 from reputation.signs import signs
 from toc.config import Config, FeedSettings
 from toc.keys import KeysetFile
+from toc.quiet import QuietHosts
 from toc.sightings import Sighting
 from toc.snapshot import ObjectRow, Revoked, SnapshotFile
 from toc.startup import Startup
@@ -50,6 +51,7 @@ class Knowledge:
         self._brands = Brands(Brand(row.name, row.domains) for row in config.reputation.brands)
         self.popular = read_popularity(config)
         self._live = tuple(live)
+        self._quiet = QuietHosts()
         self._deadline = config.reputation.deadline_ms / 1000
         self.refresh(0.0)
 
@@ -97,10 +99,16 @@ class Knowledge:
 
     async def of_link(self, url: Url, sealed: Sealed, now: datetime, seen: Sighting | None) -> Verdict:
         """The verdict on the target of a link of ours."""
-        differs = Flag.TEXT_DIFFERS in sealed.flags
         if self._live:
+            differs = Flag.TEXT_DIFFERS in sealed.flags
             return await self.full(url, now, other=sealed.other, differs=differs, seen=seen)
-        return self.local(url, now, other=sealed.other, differs=differs, seen=seen)
+        asked = self.lists.loaded, self.objects
+        found = self._quiet.verdict(url, sealed, now, seen, asked)
+        if found is None:
+            differs = Flag.TEXT_DIFFERS in sealed.flags
+            found = self.local(url, now, other=sealed.other, differs=differs, seen=seen)
+            self._quiet.learn(url, found, asked)
+        return found
 
     def is_shared(self, host: str) -> bool:
         return is_shared(host)

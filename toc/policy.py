@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
+from typing import NamedTuple
 
 from toc.token import Direction, Sealed, normal_address
 from toc.verdict import Level, MatchKind, Verdict
@@ -144,8 +145,7 @@ class Treatment:
     rule: str
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     action: Action
     reasons: tuple[str, ...]
 

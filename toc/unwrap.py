@@ -96,6 +96,11 @@ def unwrap_url(url: Url) -> Unwrapped:
     return Unwrapped(current.href, tuple(layers))
 
 
+def may_wrap(url: Url) -> bool:
+    """Whether `url` may be a wrapper: a cheap question that never says no where it is one."""
+    return ".".join(url.host.rsplit(".", 2)[-2:]) in _BY_DOMAIN or url.path.startswith("/fmlurlsvc/")
+
+
 def _row_of(url: Url) -> tuple[Row, re.Match[str]] | None:
     labels = url.host.rsplit(".", 2)
     rows = _BY_DOMAIN.get(".".join(labels[-2:]), ())

@@ -95,7 +95,7 @@ def parse_serialised(href: str) -> Url:
     """The parts of a URL that `serialise` wrote once and that was sealed since. Raises BadUrl for what cannot be one."""
     if not (href.isascii() and href.isprintable()):
         raise BadUrl("not a serialised URL")
-    return _split(href)
+    return _parts(href)  # hardly ever the same one twice: a cache would only be churned
 
 
 _PARTS = re.compile(
@@ -105,6 +105,10 @@ _PARTS = re.compile(
 
 @lru_cache(maxsize=4096)
 def _split(href: str) -> Url:
+    return _parts(href)
+
+
+def _parts(href: str) -> Url:
     """The parts of a serialised URL. Its shape is known by now, so that the parser need not be asked once more."""
     found = _PARTS.match(href)
     if found is None:

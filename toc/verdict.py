@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
+from typing import NamedTuple
 
 
 class Level(IntEnum):
@@ -82,8 +83,7 @@ class Sign:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """Level, and everything that explains it.
 
     silent:   sources that did not answer (never loaded, past their deadline, broken)
