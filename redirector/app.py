@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from redirector.click import Road, page_answer
-from redirector.http import POLICY, SAFETY_HEADERS, Answer, Receive, Request, Scope, Send, send, text
+from redirector.http import POLICY, SAFETY_HEADERS, Answer, Receive, Request, Scope, Send, header_lines, send, text
 from redirector.metrics import ANSWERS
 from redirector.pages import Renderer, Story
 from redirector.rate import Network, RateLimiter, client_of
@@ -54,11 +54,16 @@ class App:
         else:
             self._in_work += 1
             try:
-                answer = await self._answer(request)
+                room = request.path[:3]
+                if room in ("/u/", "/p/"):
+                    found = await self._road.answer(request, request.path[3:], preview=room == "/p/")
+                    answer = found or self._refused(request, Page.DAMAGED, 404)
+                else:
+                    answer = self._other(request)
             finally:
                 self._in_work -= 1
-        ANSWERS.add(str(answer.status))
-        await send(send_message, answer, head_only=request.method == "HEAD")
+        ANSWERS.add((str(answer.status),))
+        await send(scope, send_message, answer)
 
     def _request(self, scope: Scope, receive: Receive) -> Request:
         headers = dict(scope["headers"])
@@ -70,12 +75,9 @@ class App:
         query = scope["query_string"]
         return Request(scope["method"], path, query.decode("latin-1"), headers, client, receive)
 
-    async def _answer(self, request: Request) -> Answer:
+    def _other(self, request: Request) -> Answer:
+        """Any path but those of links."""
         path = request.path
-        room, rest = path[:3], path[3:]
-        if room in ("/u/", "/p/"):
-            answer = await self._road.answer(request, rest, preview=room == "/p/")
-            return answer if answer is not None else self._refused(request, Page.DAMAGED, 404)
         if request.method not in ("GET", "HEAD"):
             return text(405, "Only GET here.\n", (b"allow", b"GET, HEAD"))
         plain = self._plain.get(path)
@@ -101,7 +103,7 @@ class App:
         kind, body = self._static[name]
         length = (b"content-length", str(len(body)).encode())
         cache = (b"cache-control", b"public, max-age=3600")
-        return Answer(200, ((b"content-type", kind), length, cache, POLICY, *SAFETY_HEADERS[1:]), body)
+        return Answer(200, header_lines((b"content-type", kind), length, cache, POLICY, *SAFETY_HEADERS[1:]), body)
 
     def _security(self, _request: Request) -> Answer:
         """RFC 9116; 404 where the operator gave no contact, as the file must hold one."""

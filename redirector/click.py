@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from redirector.actor import Actor, classify
 from redirector.clicks import Click, Event, row
-from redirector.http import Answer, Request, form, redirect, text
+from redirector.http import Answer, Request, form, header_lines, redirect, text
 from redirector.metrics import BAD_LINKS, CLICKS, RECORDS
 from redirector.negotiate import chosen_language
 from redirector.nonce import Nonce, check, make
@@ -34,7 +34,8 @@ from toc.verdict import Level, Verdict
 class Tools:
     """What the road works with.
 
-    judge:    the verdict on a target, with the seal that names it
+    judge:    the verdict on a target, with the seal that names it, at a time; `None` where it takes waiting
+    ask:      the same, with waiting: for live sources, or for the database
     stored:   the target field of a version 2 link, None where there is no such row
     revoked:  whether a link, its message or its recipient was revoked
     networks: from how many networks a link was clicked so far (asked only where a profile limits it)
@@ -44,7 +45,8 @@ class Tools:
     keyset: Callable[[], Keyset]
     refresh: Callable[[], bool]
     policy: Callable[[], Policy]
-    judge: Callable[[Url, Sealed], Awaitable[Verdict]]
+    judge: Callable[[Url, Sealed, datetime], Verdict | None]
+    ask: Callable[[Url, Sealed, datetime], Awaitable[Verdict]]
     stored: Callable[[bytes], Awaitable[bytes | None]]
     revoked: Callable[[Sealed, str], bool]
     networks: Callable[[Sealed], Awaitable[int]]
@@ -98,7 +100,7 @@ class Road:
         except StoreNeeded:
             return self._page(request, Story(Page.UNCHECKED, reasons=("store_needed",)), 503)
         except (BadLink, BadUrl) as error:
-            BAD_LINKS.add(str(error))
+            BAD_LINKS.add((str(error),))
             return None
         if preview:
             return await self._preview(request, opened)
@@ -131,12 +133,11 @@ class Road:
         tools = self._tools
         if tools.revoked(opened.sealed, opened.token):
             return await self._revoked(request, opened)
-        verdict = await tools.judge(opened.url, opened.sealed)
-        decision = await self._decide(opened.sealed, verdict, opened.now)
+        verdict, decision = await self._judged(opened)
         if opened.actor.reason == "ahead_of_time":
             await self._record(request, opened, verdict, decision, Event.SHOWN)
             return text(503, "Not for prefetching.\n")
-        is_form = Flag.FORM in opened.sealed.flags and decision.action is not Action.BLOCK
+        is_form = bool(int(opened.sealed.flags) & _FORM) and decision.action is not Action.BLOCK
         forwards = decision.action is Action.ALLOW and not is_form
         kept = await self._record(request, opened, verdict, decision, Event.FORWARDED if forwards else Event.SHOWN)
         if kept is Kept.LOST and forwards and self._config.spool.when_full == "warn_page":
@@ -154,8 +155,7 @@ class Road:
         do = (fields or {}).get("do")
         if tools.revoked(opened.sealed, opened.token):
             return await self._revoked(request, opened)
-        verdict = await tools.judge(opened.url, opened.sealed)
-        decision = await self._decide(opened.sealed, verdict, opened.now)
+        verdict, decision = await self._judged(opened)
         if nonce is None or do not in ("proceed", "report"):
             await self._record(request, opened, verdict, decision, Event.SHOWN)
             page = Page.BLOCKED if decision.action is Action.BLOCK else Page.NOT_SENT
@@ -176,8 +176,7 @@ class Road:
             return text(405, "Only GET here.\n", (b"allow", b"GET, HEAD"))
         if self._tools.revoked(opened.sealed, opened.token):
             return self._page(request, self._story(opened, Page.REVOKED, ("revoked",)), 410)
-        verdict = await self._tools.judge(opened.url, opened.sealed)
-        decision = await self._decide(opened.sealed, verdict, opened.now)
+        verdict, decision = await self._judged(opened)
         return self._judged_page(request, opened, verdict, decision, Page.PREVIEW)
 
     async def _revoked(self, request: Request, opened: Opened) -> Answer:
@@ -185,10 +184,14 @@ class Road:
         await self._record(request, opened, verdict, Decision(Action.BLOCK, ("revoked",)), Event.SHOWN)
         return self._page(request, self._story(opened, Page.REVOKED, ("revoked",)), 410)
 
-    async def _decide(self, sealed: Sealed, verdict: Verdict, now: datetime) -> Decision:
-        profile: Profile = self._tools.policy().numbered(sealed.profile)
-        networks = await self._tools.networks(sealed) if profile.max_networks else 0
-        return decide(sealed, verdict, profile, now=now, networks=networks)
+    async def _judged(self, opened: Opened) -> tuple[Verdict, Decision]:
+        tools, sealed, now = self._tools, opened.sealed, opened.now
+        verdict = tools.judge(opened.url, sealed, now)
+        if verdict is None:
+            verdict = await tools.ask(opened.url, sealed, now)
+        profile: Profile = tools.policy().numbered(sealed.profile)
+        networks = await tools.networks(sealed) if profile.max_networks else 0
+        return verdict, decide(sealed, verdict, profile, now=now, networks=networks)
 
     async def _record(
         self, request: Request, opened: Opened, verdict: Verdict, decision: Decision, event: Event
@@ -218,8 +221,8 @@ class Road:
             policy=self._tools.policy().version,
         )
         kept = await self._tools.keep(row(click, self._config.clicks))
-        RECORDS.add(kept.value)
-        CLICKS.add(event.code, decision.action.code)
+        RECORDS.add(_KEPT[kept])
+        CLICKS.add(_CLICKED[event, decision.action])
         return kept
 
     def _judged_page(
@@ -265,7 +268,13 @@ def page_answer(renderer: Renderer, request: Request, story: Story, status: int,
     story = replace(story, root="../" * (request.path.count("/") - 1))
     body = renderer.render(story, request.header(b"accept-language"), chosen_language(request.query))
     length = (b"content-length", str(len(body)).encode())
-    return Answer(status, (*renderer.headers(story.page), length, *more), body)
+    return Answer(status, header_lines(*renderer.headers(story.page), length, *more), body)
+
+
+# As plain values: a click asks for them thousands of times a second, and the enums' own operators are slow.
+_FORM = int(Flag.FORM)
+_KEPT = {kept: (kept.value,) for kept in Kept}
+_CLICKED = {(event, action): (event.code, action.code) for event in Event for action in Action}
 
 
 def _page_of(decision: Decision, level: Level) -> Page:

@@ -7,9 +7,11 @@ whole, and a framework's routing and response classes cost more than the click i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
+
+from redirector.protocol import ANSWER
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -51,20 +53,30 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
+    """`head`: the header lines, each with its CRLF, content-length among them."""
+
     status: int
-    headers: Sequence[tuple[bytes, bytes]]
+    head: bytes
     body: bytes = b""
+
+
+def header_lines(*headers: tuple[bytes, bytes]) -> bytes:
+    """As they stand in an answer. Names and values are ours: no part of a request may get into them."""
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
+
+
+_REDIRECT = header_lines((b"content-length", b"0"), *PLAIN)
 
 
 def redirect(target: str, status: int = 302) -> Answer:
     """To `target`, which is a URL in WHATWG serialisation: ASCII without controls, so nothing can be injected."""
-    return Answer(status, ((b"location", target.encode("ascii")), (b"content-length", b"0"), *PLAIN))
+    return Answer(status, b"location: %b\r\n%b" % (target.encode("ascii"), _REDIRECT))
 
 
 def text(status: int, body: str, *more: tuple[bytes, bytes]) -> Answer:
     raw = body.encode()
     length = (b"content-length", str(len(raw)).encode())
-    return Answer(status, ((b"content-type", b"text/plain; charset=utf-8"), length, *PLAIN, *more), raw)
+    return Answer(status, header_lines((b"content-type", b"text/plain; charset=utf-8"), length, *PLAIN, *more), raw)
 
 
 async def form(request: Request) -> dict[str, str] | None:
@@ -87,6 +99,14 @@ async def form(request: Request) -> dict[str, str] | None:
     return {name: values[0] for name, values in fields.items() if len(values) == 1}
 
 
-async def send(send: Send, answer: Answer, *, head_only: bool) -> None:
-    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-    await send({"type": "http.response.body", "body": b"" if head_only else answer.body})
+async def send(scope: Scope, send: Send, answer: Answer) -> None:
+    """By the short way of `redirector.protocol`, where the server has it."""
+    status, head, body = answer
+    if scope["method"] == "HEAD":
+        body = b""
+    if ANSWER in scope.get("extensions", ()):
+        await send({"type": ANSWER, "status": status, "head": head, "body": body})
+        return
+    lines = [line.split(b": ", 1) for line in head.splitlines()]
+    await send({"type": "http.response.start", "status": status, "headers": lines})
+    await send({"type": "http.response.body", "body": body})

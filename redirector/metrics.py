@@ -18,7 +18,7 @@ class Tally:
         self._counter = Counter(name, documentation, labels)
         self._waiting: Counts[tuple[str, ...]] = Counts()
 
-    def add(self, *labels: str) -> None:
+    def add(self, labels: tuple[str, ...]) -> None:
         self._waiting[labels] += 1
 
     def flush(self) -> None:

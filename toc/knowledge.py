@@ -97,17 +97,24 @@ class Knowledge:
             known = LookedUp(known.matches + more, known.silent + hushed, known.required + required, known.generations)
         return self._conclude(found, now, known, self._signs(found, now, differs, seen, spelt), seen)
 
-    async def of_link(self, url: Url, sealed: Sealed, now: datetime, seen: Sighting | None) -> Verdict:
-        """The verdict on the target of a link of ours."""
+    def at_once(self, url: Url, sealed: Sealed, now: datetime, seen: Sighting | None) -> Verdict | None:
+        """The same as `of_link` where nobody need be asked; None where a live source must be."""
         if self._live:
-            differs = Flag.TEXT_DIFFERS in sealed.flags
-            return await self.full(url, now, other=sealed.other, differs=differs, seen=seen)
+            return None
         asked = self.lists.loaded, self.objects
         found = self._quiet.verdict(url, sealed, now, seen, asked)
         if found is None:
             differs = Flag.TEXT_DIFFERS in sealed.flags
             found = self.local(url, now, other=sealed.other, differs=differs, seen=seen)
             self._quiet.learn(url, found, asked)
+        return found
+
+    async def of_link(self, url: Url, sealed: Sealed, now: datetime, seen: Sighting | None) -> Verdict:
+        """The verdict on the target of a link of ours."""
+        found = self.at_once(url, sealed, now, seen)
+        if found is None:
+            differs = Flag.TEXT_DIFFERS in sealed.flags
+            found = await self.full(url, now, other=sealed.other, differs=differs, seen=seen)
         return found
 
     def is_shared(self, host: str) -> bool:

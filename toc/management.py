@@ -35,7 +35,7 @@ from toc.sightings import StoreReader
 from toc.startup import Startup
 from toc.store.engine import open_async
 from toc.web import problem
-from toc.worker import new_id, refresh_for_ever, serve_http, tls_of
+from toc.worker import Ids, refresh_for_ever, serve_http, tls_of
 
 log = structlog.get_logger("toc.management")
 
@@ -86,7 +86,7 @@ def build(
         refresh=lambda name: refreshing.refresh_by_name(config, name),
         lists=lambda: refreshing.list_states(config),
         clock=utc_now,
-        new_id=new_id,
+        new_id=Ids(),
         top_sites=lambda: knowledge.popular,
     )
     routes: list[Route] = [

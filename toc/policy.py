@@ -192,10 +192,13 @@ def decide(sealed: Sealed, verdict: Verdict, profile: Profile, *, now: datetime,
     return Decision(action, tuple(dict.fromkeys(reasons)))
 
 
+_CODES = {level: level.code for level in Level}
+
+
 def _reasons(verdict: Verdict) -> list[str]:
     """Reason codes, the weightiest first; never empty."""
     if not (verdict.matches or verdict.signs or verdict.approved):
-        return [verdict.level.code]
+        return [_CODES[verdict.level]]
     threats = sorted((m for m in verdict.matches if m.kind is MatchKind.THREAT), key=lambda m: -m.level)
     reasons = [match.threat.value for match in threats]
     if verdict.approved:

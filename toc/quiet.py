@@ -24,6 +24,7 @@ from toc.verdict import Level, Verdict
 MAX_HOSTS = 65_536
 """About 10 MB. When it is full it begins anew: the next click on each host is an ordinary look-up."""
 
+_DIFFERS = int(Flag.TEXT_DIFFERS)
 _FIRST_SEEN_MICROS = int(FIRST_SEEN_HOURS * 3_600_000_000)
 
 
@@ -43,11 +44,16 @@ class QuietHosts:
         self._object_hosts: frozenset[str] = frozenset()
 
     def verdict(
-        self, url: Url, sealed: Sealed, now: datetime, seen: Sighting | None, asked: tuple[tuple[Loaded, ...], ObjectSet]
+        self,
+        url: Url,
+        sealed: Sealed,
+        now: datetime,
+        seen: Sighting | None,
+        asked: tuple[tuple[Loaded, ...], ObjectSet],
     ) -> Verdict | None:
         """The verdict on a plain URL of a quiet host; None where it must be looked up."""
         silence = self._hosts.get(url.host)
-        if silence is None or not self._still(asked) or sealed.other or Flag.TEXT_DIFFERS in sealed.flags:
+        if silence is None or not self._still(asked) or sealed.other or int(sealed.flags) & _DIFFERS:
             return None
         if may_speak(url) or may_wrap(url):
             return None

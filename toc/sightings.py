@@ -42,6 +42,10 @@ class Sighting:
         return self.days >= FAMILIAR_DAYS and self.people >= FAMILIAR_PEOPLE
 
 
+UNKNOWN = Sighting(-1, 0, 0)
+"""Not remembered: the store must be asked."""
+
+
 class StoreReader:
     """The two look-ups that a click may need of the database."""
 
@@ -51,6 +55,11 @@ class StoreReader:
         self._path = url.removeprefix("sqlite:///") if url and is_sqlite(url) else None
         self._connection: sqlite3.Connection | None = None
         self._engine: AsyncEngine | None = open_async(url) if url and not is_sqlite(url) else None
+
+    def remembered(self, host: str) -> Sighting | None:
+        """What `sighting` would say without asking the store; `UNKNOWN` where it would have to ask."""
+        known = self._memory.get(host)
+        return known[1] if known is not None and self._clock() - known[0] < MEMORY_SECONDS else UNKNOWN
 
     async def sighting(self, host: str) -> Sighting | None:
         """What is known of `host`; None where it was never seen, or where the database does not answer."""

@@ -48,7 +48,7 @@ _BODY = re.compile(r"[A-Za-z0-9_-]+\Z")
 _ALPHABET = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 _END = re.compile(r"x(?=[-_]|\Z)")
 _EXACT = re.compile(r"([a-z0-9.-]+)/([12][A-Za-z0-9_-]+x)\Z")
-_STANDARD = str.maketrans("-_", "+/")
+_PADDING = ("", "", "==", "=")
 _LAST = {0: _ALPHABET, 2: frozenset("AQgw"), 3: frozenset("AEIMQUYcgkosw048")}
 """What a text of base64 without padding may end with, by its length modulo 4: the bits that stand for nothing are zero."""
 _SOFT_BREAK = re.compile(r"=[ \t]*\r?\n")
@@ -176,7 +176,8 @@ def _open_body(
     spare = len(body) % 4
     if spare == 1 or body[-1] not in _LAST[spare]:  # base64 takes several spellings of one value; exactly one is ours
         raise BadLink("not a canonical token")
-    raw = a2b_base64(body.translate(_STANDARD) + "==="[spare - 1 :] if spare else body.translate(_STANDARD))
+    standard = body.replace("-", "+").replace("_", "/")
+    raw = a2b_base64(standard + _PADDING[spare])
     key = keyset.usable(raw[:4])
     if key is None:
         raise BadLink("unknown key", key_id=raw[:4].hex())

@@ -12,6 +12,7 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import structlog
@@ -29,7 +30,7 @@ from redirector.record import Recorder
 from redirector.spool import Spool
 from toc.knowledge import Knowledge, utc_now
 from toc.live import live_sources
-from toc.sightings import StoreReader
+from toc.sightings import UNKNOWN, StoreReader
 from toc.startup import Startup
 from toc.token import Sealed, nonce_key
 from toc.url import Url
@@ -95,8 +96,12 @@ async def refresh_for_ever(knowledge: Knowledge) -> None:
 
 
 def _tools(knowledge: Knowledge, reader: StoreReader, recorder: Recorder) -> Tools:
-    async def judge(url: Url, sealed: Sealed) -> Verdict:
-        return await knowledge.of_link(url, sealed, utc_now(), await reader.sighting(url.host))
+    def judge(url: Url, sealed: Sealed, now: datetime) -> Verdict | None:
+        seen = reader.remembered(url.host)
+        return knowledge.at_once(url, sealed, now, seen) if seen is not UNKNOWN else None
+
+    async def ask(url: Url, sealed: Sealed, now: datetime) -> Verdict:
+        return await knowledge.of_link(url, sealed, now, await reader.sighting(url.host))
 
     def revoked(sealed: Sealed, token: str) -> bool:
         return knowledge.revoked.covers(sealed, token)  # looked up each time: `refresh` replaces it
@@ -112,19 +117,35 @@ def _tools(knowledge: Knowledge, reader: StoreReader, recorder: Recorder) -> Too
         refresh=lambda: knowledge.keyset_file.refresh(time.monotonic()),
         policy=lambda: knowledge.policy,
         judge=judge,
+        ask=ask,
         stored=reader.stored,
         revoked=revoked,
         networks=reader.networks,
         keep=recorder.record,
         nonce_key=key,
         clock=utc_now,
-        new_id=new_id,
+        new_id=Ids(),
     )
 
 
-def new_id() -> str:
-    """32 hex digits that begin with the time, so that the index of ids grows at its end (as UUID version 7 does)."""
-    return f"{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"
+class Ids:
+    """32 hex digits that begin with the time, so that the index of ids grows at its end (as UUID version 7 does).
+
+    One per process, made after the fork: chance is fetched for many at a time.
+    """
+
+    AT_ONCE = 400
+
+    def __init__(self) -> None:
+        self._chance = ""
+        self._at = 0
+
+    def __call__(self) -> str:
+        if self._at == len(self._chance):
+            self._chance, self._at = os.urandom(10 * self.AT_ONCE).hex(), 0
+        start = self._at
+        self._at = start + 20
+        return f"{time.time_ns() // 1_000_000:012x}{self._chance[start : start + 20]}"
 
 
 class Server(uvicorn.Server):

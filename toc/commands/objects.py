@@ -17,7 +17,7 @@ from toc import startup
 from toc.commands.options import ConfigOption, in_database, now
 from toc.errors import Invalid
 from toc.knowledge import read_popularity
-from toc.worker import new_id
+from toc.worker import Ids
 
 commands = typer.Typer(no_args_is_help=True, help="Suspicious objects and approved entries.")
 ACTOR = "command"
@@ -41,7 +41,7 @@ def add(
     """Add an object; running workers know it within a second."""
     loaded = startup.read(config).config
     fields = {"type": kind, "value": value, "action": action, "risk_level": risk_level, "note": note, "owner": owner}
-    found = parse_object({**fields, "expires": expires, "source": "command"}, object_id=new_id(), created=now())
+    found = parse_object({**fields, "expires": expires, "source": "command"}, object_id=Ids()(), created=now())
     warning = breadth_warning(found, read_popularity(loaded))
     if warning:
         Console(stderr=True).print(f"careful: {warning}")
@@ -90,7 +90,7 @@ def import_objects(
     except OSError as error:
         raise Invalid(f"{file}: {error.strerror}") from None
     read = exchange.from_stix if raw.lstrip()[:1] == b"{" else exchange.from_csv
-    found, refused = read(raw, new_id=new_id, created=now())
+    found, refused = read(raw, new_id=Ids(), created=now())
     added = in_database(loaded, lambda c: object_store.add_many(c, found, actor=ACTOR, now=now()))
     for line in refused:
         Console(stderr=True).print(f"refused: {line}")
