@@ -91,7 +91,8 @@ def read(text: str) -> Figures:
     """What wrk printed. Redirects are no failure for it, answers of 400 and over are."""
     rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
     count = re.search(r"(\d+) requests in", text)
-    assert rate and count, text
+    assert rate, text
+    assert count, text
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     broken = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
     failed = (int(bad[1]) if bad else 0) + (sum(map(int, broken.groups())) if broken else 0)
@@ -162,7 +163,8 @@ def turns(wrk: Wrk, targets: list[Target]) -> dict[str, list[Figures]]:
             f"{key}: median {statistics.median(rates):,.0f}/s, {min(rates):,.0f} to {max(rates):,.0f}; "
             f"p50 {statistics.median(each.p50 for each in figures):.2f} ms, "
             f"p99 {statistics.median(each.p99 for each in figures):.2f} ms, "
-            f"CPU {statistics.median(each.cpu for each in figures):.0f} µs a request, failed {sum(each.failed for each in figures)}",
+            f"CPU {statistics.median(each.cpu for each in figures):.0f} µs a request, "
+            f"failed {sum(each.failed for each in figures)}",
             flush=True,
         )
     return found

@@ -28,6 +28,7 @@ class LimitedProtocol(HttpToolsProtocol):
     _head_timer: asyncio.TimerHandle | None = None
     _head_size = 0
     _in_head = True
+    _last = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -39,13 +40,19 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self._in_head:
-            self._head_size += len(data)
-            if self._head_size > MAX_HEAD:
+            if self._head_size + len(data) > MAX_HEAD and not self._head_ends_in_time(data):
                 self._refuse(b"431 Request Header Fields Too Large")
                 return
+            self._head_size += len(data)
+            self._last = data[-3:]
         super().data_received(data)
         if self._in_head and self._head_timer is None:  # most heads come in one piece and need no timer
             self._await_head()
+
+    def _head_ends_in_time(self, data: bytes) -> bool:
+        """Whether what exceeds the limit is body already; the end of the head may lie across two reads."""
+        end = (self._last + data).find(b"\r\n\r\n")
+        return end >= 0 and self._head_size - len(self._last) + end <= MAX_HEAD
 
     def on_message_begin(self) -> None:
         self._in_head = True
@@ -55,6 +62,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._head_size = 0
+        self._last = b""
         self._end_timer()
         scope, version = self.scope, self.parser.get_http_version()
         scope["method"] = self.parser.get_method().decode("ascii")

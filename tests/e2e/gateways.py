@@ -47,7 +47,7 @@ def body(message: bytes) -> bytes:
 
 def restored(service: Service, delivered: bytes) -> bytes:
     answer = service.call("POST", "/v1/messages/restore", content=delivered, headers={"Content-Type": "message/rfc822"})
-    assert answer.status_code in (200, 204), answer.text
+    assert answer.status_code in (200, 204), (answer.status_code, answer.headers, answer.text)
     return answer.content if answer.status_code == 200 else delivered
 
 
