@@ -29,7 +29,7 @@ async def port() -> AsyncIterator[int]:
     config = uvicorn.Config(app, host="127.0.0.1", port=0, http=LimitedProtocol, log_config=None, lifespan="off")
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110 - uvicorn tells it by this attribute alone
         await asyncio.sleep(0.01)
     yield server.servers[0].sockets[0].getsockname()[1]
     server.should_exit = True
