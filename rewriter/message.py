@@ -28,6 +28,9 @@ MAX_RESTORE = 60_000
 MAX_ALONE = 8000
 """Bytes of replaced URLs up to which a Toc-Restore field holds them all, which is quicker than asking the links first."""
 
+TELLING = 24
+"""Characters of a token that nobody can guess: what begins so is a piece of a link just made."""
+
 _CHUNK = 1 << 20
 
 _NOT_LIVE = frozenset({"own_link", "scheme", "scheme_unknown", "relative", "not_a_url", "namespace"})
@@ -210,10 +213,19 @@ def _unsettled(message: bytes, job: Job, done: set[Reading], content_type: str |
 def _keeping_own(job: Job) -> Ask:
     """The same question for the next reading; what was sealed in the one before stays."""
     made = {row.link for row in job.rows if row.link}
+    tokens: dict[str, list[str]] = {}
+    for link in made:
+        token = link.rpartition("/")[2]
+        tokens.setdefault(token[:TELLING], []).append(token)
     protect = job.ask.protect
 
     def keeping(link: Link) -> Fate:
-        return Keep("own_link") if link.url in made else protect(link)
+        if link.url in made:
+            return Keep("own_link")
+        piece = link.text.rstrip("=").rpartition("/")[2]  # up to a soft line break that this reading takes for text
+        if any(token.startswith(piece) for token in tokens.get(piece[:TELLING], ())):
+            return Keep("own_invalid")
+        return protect(link)
 
     return Ask(keeping, job.ask.options)
 
