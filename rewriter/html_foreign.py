@@ -51,6 +51,11 @@ class _Element:
     space: str
     point: bool = False  # an integration point: HTML may stand inside
 
+    @property
+    def is_special(self) -> bool:
+        """WHATWG HTML, "special": an end tag of HTML neither closes it nor looks past it."""
+        return self.point or self.name == "annotation-xml"
+
 
 class _Stack:
     """Open elements. Where a name was opened last is known without a search, so that no nesting makes end tags slow."""
@@ -58,20 +63,25 @@ class _Stack:
     def __init__(self) -> None:
         self.elements: list[_Element] = []
         self._places: dict[str, list[int]] = {}
-        self._foreign: list[int] = []
+        self._html: list[int] = []
+        self._special: list[int] = []
 
     def push(self, element: _Element) -> None:
         place = len(self.elements)
         self.elements.append(element)
         self._places.setdefault(element.name, []).append(place)
-        if element.space != HTML:
-            self._foreign.append(place)
+        if element.space == HTML:
+            self._html.append(place)
+        elif element.is_special:
+            self._special.append(place)
 
     def pop(self) -> None:
         element = self.elements.pop()
         self._places[element.name].pop()
-        if element.space != HTML:
-            self._foreign.pop()
+        if element.space == HTML:
+            self._html.pop()
+        elif element.is_special:
+            self._special.pop()
 
     def last(self, name: str) -> int:
         """Where the last element of this name stands; -1 where none is open."""
@@ -79,8 +89,12 @@ class _Stack:
         return places[-1] if places else -1
 
     @property
-    def last_foreign(self) -> int:
-        return self._foreign[-1] if self._foreign else -1
+    def last_html(self) -> int:
+        return self._html[-1] if self._html else -1
+
+    @property
+    def last_special(self) -> int:
+        return self._special[-1] if self._special else -1
 
     def pop_from(self, place: int) -> None:
         while len(self.elements) > place:
@@ -134,7 +148,7 @@ class OpenElements:
     @staticmethod
     def _is_point_for(top: _Element, name: str) -> bool:
         if not top.point:
-            return False
+            return top.name == "annotation-xml" and top.space == MATH and name == SVG
         return not (top.space == MATH and name in ("mglyph", "malignmark"))
 
     def note_outside(self, name: str, *, opens: bool) -> None:
@@ -159,13 +173,12 @@ class OpenElements:
         if name in ("p", "br") and top.space != HTML and not top.point:
             self._break_out()
             return
-        place = self._inside.last(name)
-        barrier = self._inside.last_foreign if top.space == HTML else -1
-        # Integration points are special elements: the end tag of an HTML element inside does not look past them.
-        if place >= 0 and place >= barrier:
-            self._inside.pop_from(place)
-        elif barrier < 0 and self._close_outside(name):
-            self._inside.pop_from(0)
+        inside = self._inside
+        place = inside.last(name)
+        if place > inside.last_html or (place > inside.last_special and inside.elements[place].space == HTML):
+            inside.pop_from(place)
+        elif inside.last_special < 0 and self._close_outside(name):
+            inside.pop_from(0)
 
 
 def _is_point(name: str, space: str, attributes: Callable[[], Mapping[str, Placed]], source: str) -> bool:

@@ -18,7 +18,7 @@ from rewriter.html_scan import Kind as TokenKind
 from toc.link import Kind
 
 TABLE: Mapping[str, Mapping[str, Kind]] = {
-    "area": {"href": Kind.AREA},
+    "area": {"href": Kind.AREA, "xlink:href": Kind.AREA},
     "form": {"action": Kind.FORM},
     "button": {"formaction": Kind.FORM},
     "input": {"formaction": Kind.FORM},

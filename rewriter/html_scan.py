@@ -162,7 +162,7 @@ class _Scanner:
         self._source = source
         self._end = end
         self._open = OpenElements()
-        self._seen = start  # up to here the open elements know what stands outside of foreign content
+        self._seen = start  # from here on stands what the open elements have not been told
 
     def tokens(self, place: int, stretches: bool) -> Iterator[Token]:
         source, end = self._source, self._end
@@ -214,13 +214,16 @@ class _Scanner:
             return None
         name = match.group(2).translate(_LOWER).replace("\0", "\ufffd")
         if match.group(1):
-            self._open.close(name)
+            if self._open:
+                self._open.close(name)
+                self._seen = match.end()
             return Token(Kind.END, place, match.end(), name, HTML, match.span(3))
         token = Token(Kind.START, place, match.end(), name, HTML, match.span(3))
         if not self._open:
             if name not in ("svg", "math"):
                 return token
             self._look_outside(place)
+        self._seen = place
         space = self._open.start(
             name, lambda: attributes(source, token), source, lambda: is_self_closing(source, token)
         )
@@ -231,7 +234,6 @@ class _Scanner:
         for token in scan(self._source, self._seen, place, stretches=False):
             if token.kind is Kind.END or (token.kind is Kind.START and token.space == HTML):
                 self._open.note_outside(token.name, opens=token.kind is Kind.START)
-        self._seen = place
 
     def _declaration(self, place: int) -> Token:
         source = self._source
@@ -266,9 +268,8 @@ class _Scanner:
             text = match.group()
             place = match.end()
             if text == "<!--":
-                if not escaped:
-                    escaped = True
-                    place -= 2  # its dashes may already begin the end: <!-->
+                escaped = True
+                place -= 2  # its dashes may already begin the end: <!-->
             elif text == "-->":
                 escaped = double = False
             elif match.group(1):
