@@ -86,20 +86,41 @@ class Found:
     ambiguous: bool = False
 
 
-def find_places(source: str, start: int = 0, end: int | None = None, found: Found | None = None) -> Found:
-    """Every place in source[start:end] where a link may stand; conditional comments are read as Outlook reads them."""
-    found = Found() if found is None else found
-    finder = _Finder(source, len(source) if end is None else end, found)
-    for token in scan(source, start, end):
-        finder.take(token)
+class _Region(NamedTuple):
+    """source[start:end], to be scanned."""
+
+    start: int
+    end: int
+    raw_text: bool = True
+    inner: bool = False
+
+
+def find_places(source: str) -> Found:
+    """Every place where a link may stand; conditional comments are read as Outlook reads them."""
+    found = Found()
+    regions = [_Region(0, len(source))]
+    unclosed: set[int] = set()
+    while regions:
+        region = regions.pop()
+        finder = _Finder(source, region, found, unclosed)
+        for token in scan(source, region.start, region.end, raw_text=region.raw_text, inner=region.inner):
+            finder.take(token)
+        regions += finder.inside
     return found
 
 
 class _Finder:
-    def __init__(self, source: str, end: int, found: Found) -> None:
+    """Takes the tokens of one region. `inside`: regions in it that other readers take for markup.
+
+    unclosed: ends of regions up to which no ``<![endif]`` is found
+    """
+
+    def __init__(self, source: str, region: _Region, found: Found, unclosed: set[int]) -> None:
+        self.inside: list[_Region] = []
         self._source = source
-        self._source_end = end
+        self._region = region
         self._found = found
+        self._unclosed = unclosed
         self._anchor: Anchor | None = None
         self._closed: list[str] = []  # open elements in which text makes no link
         self._closed_count: Counter[str] = Counter()
@@ -141,14 +162,19 @@ class _Finder:
         opening = _CONDITIONAL.match(self._source, token.start, token.end)
         if opening is None:
             return
-        closing = _CONDITIONAL_END.search(self._source, opening.end(), token.end)
-        end = closing.start() if closing else token.end
-        find_places(self._source, opening.end(), end, self._found)
+        end = token.end
+        if end not in self._unclosed:
+            closing = _CONDITIONAL_END.search(self._source, opening.end(), token.end)
+            if closing is None:
+                self._unclosed.add(end)
+            else:
+                end = closing.start()
+        self.inside.append(_Region(opening.end(), end, self._region.raw_text, inner=True))
 
     def _raw_in_select(self, token: Token) -> None:
         """Browsers of before 2025 drop most tags in a `select`: what others read as raw text is markup for them."""
         self._found.ambiguous = True
-        find_places(self._source, token.start, token.end, self._found)
+        self.inside.append(_Region(token.start, token.end, raw_text=False, inner=True))
 
     def _start(self, token: Token) -> None:
         name = token.name
@@ -176,7 +202,7 @@ class _Finder:
     def _link(self, token: Token) -> None:
         """An `a` of HTML; it closes one that is still open (WHATWG HTML, "in body")."""
         self._close_anchor(token.start)
-        self._anchor = Anchor(token.end, self._source_end)
+        self._anchor = Anchor(token.end, self._region.end)
         attribute = href(self._source, token)
         if attribute is not None:
             value = attribute_value(self._source[attribute.start : attribute.end])

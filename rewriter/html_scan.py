@@ -152,19 +152,35 @@ def is_self_closing(source: str, token: Token) -> bool:
     return place < end
 
 
-def scan(source: str, start: int = 0, end: int | None = None, *, stretches: bool = True) -> Iterator[Token]:
-    """The tokens of source[start:end], ascending; with `stretches`, boring ones together."""
-    return _Scanner(source, start, len(source) if end is None else end).tokens(start, stretches)
+def scan(
+    source: str,
+    start: int = 0,
+    end: int | None = None,
+    *,
+    stretches: bool = True,
+    raw_text: bool = True,
+    inner: bool = False,
+) -> Iterator[Token]:
+    """The tokens of source[start:end], ascending.
+
+    stretches: boring ones together
+    raw_text:  whether raw text elements hold text; else their content is markup like any other
+    inner:     a comment that does not end here hides nothing, as the region's end is not that of the document
+    """
+    scanner = _Scanner(source, start, len(source) if end is None else end, inner)
+    return scanner.tokens(start, stretches, raw_text)
 
 
 class _Scanner:
-    def __init__(self, source: str, start: int, end: int) -> None:
+    def __init__(self, source: str, start: int, end: int, inner: bool) -> None:
         self._source = source
         self._end = end
+        self._transparent = inner
+        self._endless = False
         self._open = OpenElements()
         self._seen = start  # from here on stands what the open elements have not been told
 
-    def tokens(self, place: int, stretches: bool) -> Iterator[Token]:
+    def tokens(self, place: int, stretches: bool, raw_text: bool) -> Iterator[Token]:
         source, end = self._source, self._end
         while place < end:
             if stretches and not self._open:
@@ -191,7 +207,7 @@ class _Scanner:
                 yield Token(Kind.TEXT, place, bracket)
             yield token
             place = token.end
-            if token.kind is Kind.START and token.space == HTML and token.name in RAW_TEXT:
+            if raw_text and token.kind is Kind.START and token.space == HTML and token.name in RAW_TEXT:
                 raw = self._raw(token.name, place)
                 if raw > place:
                     yield Token(Kind.RAW, place, raw, token.name)
@@ -242,8 +258,11 @@ class _Scanner:
                 return Token(Kind.COMMENT, place, place + 5)
             if source.startswith("->", place + 4):
                 return Token(Kind.COMMENT, place, place + 6)
-            match = _COMMENT_END.search(source, place + 4, self._end)
-            return Token(Kind.COMMENT, place, match.end() if match else self._end)
+            match = None if self._endless else _COMMENT_END.search(source, place + 4, self._end)
+            if match is not None:
+                return Token(Kind.COMMENT, place, match.end())
+            self._endless = True
+            return Token(Kind.COMMENT, place, place + 4 if self._transparent else self._end)
         if source.startswith("<![CDATA[", place) and self._open.in_foreign_content:
             return Token(Kind.COMMENT, place, self._behind("]]>", place))
         return Token(Kind.COMMENT, place, self._behind(">", place))

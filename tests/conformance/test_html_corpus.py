@@ -97,7 +97,17 @@ def reference(source: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "<", "<a", "<!--", "<a href=", "\ufffe", "<svg><style><a href=http://x.example/>"]
+    "text",
+    [
+        "",
+        "<",
+        "<a",
+        "<!--",
+        "<a href=",
+        "\ufffe",
+        "<!--[if x]><a href=x>" * 5000,
+        "<svg><style><a href=http://x.example/>",
+    ],
 )
 def test_fragments_do_not_fail(text: str) -> None:
     rewrite_html(text, part="1", protect=protect, options=Options())
