@@ -9,9 +9,12 @@ from rewriter.options import Options
 from tests.reversible import protect
 
 PATTERNS = (
-    "<a ", "<!--", '<a href="<a ', "<![CDATA[", "<svg><![CDATA[", "</", "(", "http://", "www.", "a.", "&amp", "&#", '<p x="', "<title>",
-    "<svg>", "<svg><g>", "<svg></q>", "<svg><p>", "<svg><desc>", "<svg><desc><b></q>", "<svg><font color=x>", "<math><mi>", "<b></q>",
-    "<math><mi href=http://a.example/>", "<div><svg></div>", "<select></button>", "<select><title>", "<template>", "<script><!--",
+    "<a ", "<!--", '<a href="<a ', "<![CDATA[", "<svg><![CDATA[", "</", "(", "http://", "www.", "a.", "&amp",
+    "&#", '<p x="', "<title>",
+    "<svg>", "<svg><g>", "<svg></q>", "<svg><p>", "<svg><desc>", "<svg><desc><b></q>", "<svg><font color=x>",
+    "<math><mi>", "<b></q>",
+    "<math><mi href=http://a.example/>", "<div><svg></div>", "<select></button>", "<select><title>",
+    "<template>", "<script><!--",
     "<!--[if x]><a href=http://a.example/>", "<base href=http://a.example/><a href=b>", "<a href=http://a.example/>b.c",
     "http://a.example/ ", "<meta http-equiv=refresh content='0;    ",
 )  # fmt: skip
