@@ -8,9 +8,10 @@ from __future__ import annotations
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reputation.objects import Object
@@ -20,6 +21,7 @@ from toc.store.schema import objects
 from toc.store.writing import insert, touch
 
 COUNTER = "objects"
+_AT_ONCE = 500  # values of one IN: SQLite takes 32,766, PostgreSQL 32,767
 
 
 def _values(found: Object) -> dict[str, object]:
@@ -47,6 +49,46 @@ async def add_many(connection: AsyncConnection, found: Iterable[Object], *, acto
     await audit.note(connection, now, actor, "objects_imported", f"{added.total()} objects", detail)
     await touch(connection, COUNTER)
     return added.total()
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """How many objects a synchronisation changed here."""
+
+    added: int
+    changed: int
+    removed: int
+
+
+async def count(connection: AsyncConnection, source: str) -> int:
+    """How many objects came from `source`."""
+    query = select(func.count()).select_from(objects).where(objects.c.source == source)
+    return int(await connection.scalar(query) or 0)
+
+
+async def synchronise(connection: AsyncConnection, found: Iterable[Object], *, source: str, now: datetime) -> Changes:
+    """Make the objects of `source` those of `found`. What others added here stays, also where it is the same object."""
+    wanted = {(item.type, item.value, item.action): item for item in found}
+    rows = (await connection.execute(select(objects).where(objects.c.source == source))).mappings()
+    here = {(row["type"], row["value"], row["action"]): Object(**row) for row in rows}
+    gone = [here[key].id for key in here.keys() - wanted.keys()]
+    for start in range(0, len(gone), _AT_ONCE):
+        await connection.execute(delete(objects).where(objects.c.id.in_(gone[start : start + _AT_ONCE])))
+    added = changed = 0
+    for key, item in wanted.items():
+        old = here.get(key)
+        if old is None:
+            statement = insert(connection, objects).values(**_values(item)).on_conflict_do_nothing()
+            added += (await connection.execute(statement)).rowcount
+        elif (old.note, old.expires) != (item.note, item.expires):
+            new = {"note": item.note, "expires": item.expires}
+            await connection.execute(objects.update().where(objects.c.id == old.id).values(**new))
+            changed += 1
+    if added or changed or gone:
+        detail = f"{added} added, {changed} changed, {len(gone)} removed"
+        await audit.note(connection, now, "service", "objects_synchronised", source, detail)
+        await touch(connection, COUNTER)
+    return Changes(added, changed, len(gone))
 
 
 async def remove(connection: AsyncConnection, object_id: str, *, actor: str, now: datetime) -> Object:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from redirector.retention import apply_retention
 from reputation import object_store
-from toc import refreshing, snapshot
+from toc import refreshing, snapshot, synchronising
 from toc.config import Config
 from toc.knowledge import utc_now
 
@@ -24,7 +24,7 @@ RETENTION_SECONDS = 3600.0
 
 
 @contextlib.asynccontextmanager
-async def running(config: Config, engine: AsyncEngine) -> AsyncIterator[None]:
+async def running(config: Config, engine: AsyncEngine, new_id: Callable[[], str]) -> AsyncIterator[None]:
     """Take the first snapshot, then keep all chores going until the block ends."""
     await _write_snapshot(config, engine)
     chores = [
@@ -32,6 +32,7 @@ async def running(config: Config, engine: AsyncEngine) -> AsyncIterator[None]:
         _every(EXPIRY_SECONDS, lambda: _expire(engine)),
         _every(RETENTION_SECONDS, lambda: _retain(config, engine)),
         refreshing.refresh_for_ever(config),
+        synchronising.synchronise_for_ever(config, engine, new_id),
     ]
     tasks = [asyncio.create_task(chore) for chore in chores]
     try:

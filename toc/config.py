@@ -166,6 +166,16 @@ class PeerSettings(Section, frozen=True, kw_only=True):
     proxy: Annotated[str, Meta(description="HTTP proxy for this source")] = ""
 
 
+class ApexCentralSettings(Section, frozen=True, kw_only=True):
+    url: Annotated[str, Meta(description="Base of the console, such as https://apex.example.com; empty: none")] = ""
+    application_id: Annotated[str, Meta(description="Application ID of its Automation API")] = ""
+    api_key: Annotated[str, Meta(description="API key of that application; signs each request")] = ""
+    push: Annotated[bool, Meta(description="Put our own objects there, too, and take away what we put")] = False
+    refresh_minutes: Annotated[PositiveInt, Meta(description="How often objects are exchanged")] = 15
+    ca_file: Annotated[str, Meta(description="PEM file: the authority of its certificate, where it is its own")] = ""
+    proxy: Annotated[str, Meta(description="HTTP proxy for this source")] = ""
+
+
 class BrandSettings(Section, frozen=True, kw_only=True):
     name: Annotated[str, Meta(description="The word that an impostor would imitate")]
     domains: Annotated[tuple[str, ...], Meta(description="Its true domains")]
@@ -180,6 +190,7 @@ class ReputationSettings(Section, frozen=True, kw_only=True):
     dns: tuple[DnsListSettings, ...] = ()
     safe_browsing: SafeBrowsingSettings = SafeBrowsingSettings()
     peers: tuple[PeerSettings, ...] = ()
+    apex_central: ApexCentralSettings = ApexCentralSettings()
     brands: tuple[BrandSettings, ...] = ()
 
 

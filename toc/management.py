@@ -51,7 +51,7 @@ async def _serve(startup: Startup, listener: socket.socket, ready: Callable[[], 
     knowledge = Knowledge(startup, live=live_sources(config))
     reader = StoreReader(config.database, time.monotonic)
     async with (
-        chores.running(config, engine),
+        chores.running(config, engine, Ids()),
         RewritingPool.open(startup, engine) as pool,
         _refreshing(knowledge),
     ):

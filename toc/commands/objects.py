@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -15,8 +16,10 @@ from reputation import exchange, object_store
 from reputation.objects import breadth_warning, parse_object
 from toc import startup
 from toc.commands.options import ConfigOption, in_database, now
-from toc.errors import Invalid
+from toc.errors import ConfigError, Invalid
 from toc.knowledge import read_popularity
+from toc.store import engine as store
+from toc.synchronising import Report, synchronise
 from toc.worker import Ids
 
 commands = typer.Typer(no_args_is_help=True, help="Suspicious objects and approved entries.")
@@ -107,3 +110,26 @@ def export(
     if form not in ("csv", "stix"):
         raise Invalid(f"format {form!r} is neither csv nor stix")
     print(exchange.to_csv(found) if form == "csv" else exchange.to_stix(found, now=now()), end="")
+
+
+@commands.command()
+def sync(config: ConfigOption = None) -> None:
+    """Exchange objects with Apex Central now (`[reputation.apex_central]`)."""
+    loaded = startup.read(config).config
+    if not loaded.reputation.apex_central.url:
+        raise ConfigError("[reputation.apex_central] url is empty; docs/verdict.md says how to set it up")
+    store.upgrade(loaded.database)
+
+    async def run() -> Report:
+        engine = store.open_async(loaded.database)
+        try:
+            return await synchronise(loaded, engine, Ids())
+        finally:
+            await engine.dispose()
+
+    report = asyncio.run(run())
+    for line in report.refused:
+        Console(stderr=True).print(f"refused: {line}", markup=False)
+    changes = report.changes
+    print(f"here: {changes.added} added, {changes.changed} changed, {changes.removed} removed")
+    print(f"there: {report.put} put, {report.taken_away} taken away")
