@@ -106,6 +106,11 @@ class Branding(Section, frozen=True, kw_only=True):
     texts: Annotated[dict[str, str], Meta(description="Line under the page's text, per language")] = {}
 
 
+class ConsoleSettings(Section, frozen=True, kw_only=True):
+    idle_minutes: Annotated[PositiveInt, Meta(description="Minutes without a request after which a session ends")] = 60
+    session_hours: Annotated[PositiveInt, Meta(description="Hours after signing in when a session ends anyway")] = 12
+
+
 class FeedSettings(Section, frozen=True, kw_only=True):
     name: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9_-]{0,39}$", description="Name in matches and logs")]
     url: Annotated[str, Meta(description="https:, http: or file: URL")]
@@ -218,6 +223,7 @@ class Config(Section, frozen=True, kw_only=True):
     clicks: ClickSettings = ClickSettings()
     spool: SpoolSettings = SpoolSettings()
     pages: Branding = Branding()
+    console: ConsoleSettings = ConsoleSettings()
     reputation: ReputationSettings = ReputationSettings()
     milter: MilterSettings = MilterSettings()
     policy: PolicySettings = PolicySettings()

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 
 import structlog
 import uvloop
@@ -17,8 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp
 
 from redirector import api as clicks_api
@@ -26,16 +28,24 @@ from reputation import api as reputation_api
 from rewriter import api as rewriter_api
 from toc import chores, links_api, operations, refreshing, status_api
 from toc.access import KeyRing, Principal
+from toc.accounts import LocalDirectory
+from toc.console import app as console
+from toc.console.desk import Desk
+from toc.console.gate import ROOT
+from toc.console.render import Renderer
 from toc.errors import ConfigError, NotFound, RequestError, TocError
 from toc.judged import judged
 from toc.knowledge import Knowledge, utc_now
 from toc.live import live_sources
 from toc.pool import RewritingPool
+from toc.sessions import Ends
 from toc.sightings import StoreReader
 from toc.startup import Startup
 from toc.store.engine import open_async
+from toc.url import Url
+from toc.verdict import Verdict
 from toc.web import problem
-from toc.worker import Ids, refresh_for_ever, serve_http, tls_of
+from toc.worker import Ids, networks, refresh_for_ever, serve_http, tls_of
 
 log = structlog.get_logger("toc.management")
 
@@ -100,7 +110,40 @@ def build(
     if missing:
         raise ConfigError(f"routes without a rule: {', '.join(missing)}")
     guarded: list[BaseRoute] = [_guarded(route, ring) for route in routes]
+    guarded += [Mount(ROOT, console.build(_desk(startup, engine, knowledge, reader))), Route("/", _to_console)]
     return Starlette(routes=guarded, exception_handlers={TocError: _refused, HTTPException: _http, Exception: _failed})
+
+
+async def _to_console(_request: Request) -> Response:
+    return RedirectResponse(f"{ROOT}/", 303)
+
+
+def _desk(startup: Startup, engine: AsyncEngine, knowledge: Knowledge, reader: StoreReader) -> Desk:
+    """What the console's pages work with."""
+    config = startup.config
+    settings = config.console
+
+    async def judge(url: Url) -> Verdict:
+        return await knowledge.full(url, utc_now(), seen=await reader.sighting(url.host))
+
+    return Desk(
+        engine=engine,
+        renderer=Renderer(),
+        directory=LocalDirectory(engine),
+        judge=judge,
+        lists=lambda: refreshing.list_states(config),
+        refresh=lambda name: refreshing.refresh_by_name(config, name),
+        policy=lambda: knowledge.policy,
+        keyset=lambda: knowledge.keyset_file.current,
+        top_sites=lambda: knowledge.popular,
+        clock=utc_now,
+        new_id=Ids(),
+        random=os.urandom,
+        ends=Ends(timedelta(minutes=settings.idle_minutes), timedelta(hours=settings.session_hours)),
+        secure=bool(config.service.admin_tls_cert) or config.service.admin_behind_proxy,
+        proxies=networks(config.service.trusted_proxies),
+        data_dir=config.data_dir,
+    )
 
 
 def _guarded(route: Route, ring: KeyRing) -> Route:

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from toc import access, keys, startup
+from toc import access, accounts, keys, startup
+from toc.commands import users
 from toc.commands.options import ConfigOption, in_database, now
 from toc.errors import ConfigError
 
@@ -44,12 +45,16 @@ def init(
     directory: Annotated[Path, typer.Argument(help="Folder for settings, keyset and database.")],
     public_url: Annotated[str, typer.Option("--public-url", help="Base of the links in mails.")],
     tenant: Annotated[str, typer.Option(help="Name of the tenant, [a-z0-9-].")] = "default",
+    user: Annotated[str, typer.Option(help="Name of the console's first account, an admin.")] = "admin",
+    password_stdin: users.PasswordOption = False,
 ) -> None:
-    """Make settings, keyset and database, and print an API key with every scope, once."""
+    """Make settings, keyset, database and the console's first account; print an API key with every scope, once."""
     settings = directory / startup.FILE_NAME
     if settings.exists():
         raise ConfigError(f"{settings} exists already; `toc serve --config {settings}` runs it")
     moment = now()
+    user = accounts.checked_name(user)
+    password, made = users.choose_password(user, password_stdin)
     deployment = "d-" + secrets.token_hex(8)
     keyset = keys.create(deployment, tenant, (public_url,), random=os.urandom, now=moment)
     try:
@@ -62,9 +67,14 @@ def init(
         raise ConfigError(f"{directory}: {error.strerror}") from None
     config = startup.read(settings).config
     scopes = [scope.value for scope in access.Scope]
+    admin = accounts.Role.ADMIN
+    in_database(config, lambda c: accounts.add(c, user, admin, password, actor=users.ACTOR, now=moment))
     key = in_database(config, lambda c: access.add(c, "first key", scopes, random=os.urandom, now=moment))
     print(f"Made {settings}, {directory / 'keyset.json'} and {config.database.removeprefix('sqlite:///')}.")
     print("Back up keyset.json: without it no link in any mail opens again.")
+    print(f"The console's account is {user!r}.")
+    if made:
+        users.show_password(user, password)
     print("API key with every scope, shown only now:")
     print(key)
 

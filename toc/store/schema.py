@@ -242,6 +242,7 @@ sessions = Table(
     Column("csrf", String(64), nullable=False),
     Column("created", Moment, nullable=False),
     Column("used", Moment, nullable=False),
+    Index("sessions_user", "user"),
 )
 
 audit = Table(
@@ -266,8 +267,12 @@ reports = Table(
     Column("url", Text, nullable=False),
     Column("done", Moment),
     Column("done_by", Text),
+    Column("outcome", String(16), nullable=False, default="", server_default=""),
+    Column("note", Text, nullable=False, default="", server_default=""),
     Index("reports_open", "done", "time"),
+    Index("reports_click", "click", unique=True),
 )
+"""What staff made of a report. The report itself is a click with the event *reported*; one without a row here is open."""
 
 hits = Table(
     "hits",
@@ -293,3 +298,19 @@ shipments = Table(
     Column("error", Text, nullable=False, default=""),
 )
 """How far each SIEM target has been sent the clicks."""
+
+sign_ins = Table(
+    "sign_ins",
+    metadata,
+    Column("name", String(128), primary_key=True),
+    Column("network", String(64), primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("last", Moment, nullable=False),
+    Column("until", Moment),
+    Column("known", Moment),
+    Index("sign_ins_last", "last"),
+)
+"""Failed sign-ins (`toc.lockout`). An empty name or network stands for all. `known`: the last success from there."""
+
+Index("clicks_reported", clicks.c.seq, sqlite_where=clicks.c.event == 3, postgresql_where=clicks.c.event == 3)
+"""The reports among the clicks (event 3 is *reported*): few rows, found without reading the others."""

@@ -1,0 +1,129 @@
+"""The clicks: a search whose filters stand in the URL, and one click with its whole story."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from redirector import click_search
+from redirector.actor import ActorKind
+from redirector.clicks import Event
+from redirector.words import REASONS
+from toc import audit, message_search
+from toc.console.answer import asked_for_part, page, viewer_zone
+from toc.console.desk import Desk, actor_of
+from toc.console.question import Question, asked, of_mail
+from toc.console.show import refanged
+from toc.errors import BadUrl, NotFound, RequestError
+from toc.policy import Action
+from toc.store.schema import hits
+from toc.url import parse
+from toc.verdict import Level
+
+PAGE = 50
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "action": tuple(item.code for item in Action),
+    "level": tuple(item.code for item in Level),
+    "event": tuple(item.code for item in Event),
+    "actor": tuple(item.code for item in ActorKind),
+    "reason": tuple(REASONS),
+}
+
+
+def routes(desk: Desk) -> list[Route]:
+    async def listing(request: Request) -> Response:
+        filters = filters_of(request, click_search.FILTERS)
+        refused = ""
+        found: list[dict[str, Any]] = []
+        following = None
+        try:
+            async with desk.engine.connect() as connection:
+                found, following = await click_search.search(
+                    connection, with_zone(filters, request), limit=PAGE, cursor=request.query_params.get("cursor", "")
+                )
+        except RequestError as error:
+            refused = str(error)
+        template = "clicks_rows.html" if asked_for_part(request) else "clicks.html"
+        return page(
+            desk, request, template, 422 if refused else 200, filters=filters, choices=CHOICES, clicks=found,
+            following=following, refused=refused, paged="cursor" in request.query_params,
+        )  # fmt: skip
+
+    async def one(request: Request) -> Response:
+        return await _story(desk, request, revealed=False)
+
+    async def reveal(request: Request) -> Response:
+        click_id = request.path_params["id"]
+        async with desk.engine.begin() as connection:
+            click = await _click(connection, click_id)
+            await audit.note(connection, desk.clock(), actor_of(request), "click_revealed", click_id, click["host"])
+        return await _story(desk, request, revealed=True)
+
+    return [
+        Route("/clicks", listing, methods=["GET"]),
+        Route("/clicks/{id}", one, methods=["GET"]),
+        Route("/clicks/{id}/reveal", reveal, methods=["POST"]),
+    ]
+
+
+def filters_of(request: Request, names: tuple[str, ...]) -> dict[str, str]:
+    """What the form asks for. Addresses may be pasted as a report writes them (``hxxps://evil[.]example``)."""
+    query = request.query_params
+    found = {name: query[name].strip() for name in names if query.get(name, "").strip()}
+    return {name: refanged(text) if name in ("url", "host", "domain") else text for name, text in found.items()}
+
+
+def with_zone(filters: Mapping[str, str], request: Request) -> dict[str, str]:
+    """A day is a day where the viewer is, unless the URL names another zone."""
+    return {"zone": viewer_zone(request).key, **filters}
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """What would happen to the same click at this moment. `error`: why nobody can say."""
+
+    question: Question | None
+    error: str = ""
+
+
+async def _story(desk: Desk, request: Request, *, revealed: bool) -> Response:
+    async with desk.engine.connect() as connection:
+        click = await _click(connection, request.path_params["id"])
+        events, _ = await click_search.search(connection, {"group": click["group"]}, limit=PAGE)
+        ref = bytes.fromhex(click["message_ref"])
+        mail = await message_search.get(connection, ref)
+        receipts = await message_search.receipt(connection, ref, click["url"]) if mail else []
+        later = await _later(connection, click["id"])
+    profile = desk.policy().numbered(click["profile"])
+    return page(
+        desk, request, "click.html", click=click, events=sorted(events, key=lambda each: str(each["time"])), mail=mail,
+        receipts=receipts, later=later, profile=profile, same_policy=desk.policy().version == click["policy"],
+        now=await _now(desk, click, mail), revealed=revealed,
+    )  # fmt: skip
+
+
+async def _now(desk: Desk, click: Mapping[str, Any], mail: message_search.Found | None) -> Now:
+    try:
+        return Now(await asked(desk, parse(click["url"]), of_mail(mail), click["profile"]))
+    except BadUrl as error:
+        return Now(None, str(error))
+
+
+async def _click(connection: AsyncConnection, click_id: str) -> dict[str, Any]:
+    """Raises NotFound."""
+    found = await click_search.get(connection, click_id)
+    if found is None:
+        raise NotFound("there is no such click, or its time in the record is over")
+    return found
+
+
+async def _later(connection: AsyncConnection, click_id: str) -> list[Mapping[Any, Any]]:
+    """What accused this click afterwards."""
+    return list((await connection.execute(select(hits).where(hits.c.click == click_id).order_by(hits.c.id))).mappings())

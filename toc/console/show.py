@@ -1,0 +1,101 @@
+"""How values of others are shown: inert, with nothing hidden in them. Pure; knows no page.
+
+Everything that comes from a mail, a URL or a browser passes through `shown`: its own direction, and each character that
+could hide or reorder text replaced by its number. Jinja escapes the rest.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from markupsafe import Markup, escape
+
+from redirector.clicks import without_values
+from toc.url import unicode_host
+
+_HIDING = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0d\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U000e0000-\U000e0fff\ud800-\udfff]"
+)
+"""Controls, bidi marks and overrides, zero-width and other default-ignorable characters (Unicode 15, DerivedCoreProperties),
+and lone surrogates, which no page can carry. Not the two that choose between text and emoji."""
+
+MASK = "•••"
+
+
+def shown(text: object) -> Markup:
+    """`text` in an element of its own direction; hidden characters as their numbers."""
+    parts: list[Markup] = []
+    place = 0
+    plain = str(text)
+    for found in _HIDING.finditer(plain):
+        parts.append(escape(plain[place : found.start()]))
+        parts.append(Markup('<span class="odd" title="{}">U+{:04X}</span>').format(_name(found[0]), ord(found[0])))
+        place = found.end()
+    parts.append(escape(plain[place:]))
+    return Markup("<bdi>{}</bdi>").format(Markup("").join(parts))
+
+
+def _name(character: str) -> str:
+    return unicodedata.name(character, "control character")
+
+
+def inert(text: object) -> str:
+    """The same for attributes and titles, where no element can stand."""
+    return _HIDING.sub(lambda found: f"[U+{ord(found[0]):04X}]", str(text))
+
+
+def masked(url: str) -> str:
+    """The URL with the values of its query and its fragment hidden: they may be live secrets."""
+    names = without_values(url)
+    hidden = re.sub(r"=(?=&|$)", f"={MASK}", names) if "?" in names else names
+    if "?" in names and any("=" not in part for part in names.partition("?")[2].split("&") if part):
+        head, _, query = hidden.partition("?")
+        hidden = f"{head}?" + "&".join(part if "=" in part else MASK for part in query.split("&"))
+    return hidden + (f"#{MASK}" if "#" in url else "")
+
+
+def has_values(url: str) -> bool:
+    return masked(url) != url
+
+
+def defanged(text: str) -> str:
+    """What can be pasted anywhere without becoming a link: ``hxxps://evil[.]example/``."""
+    scheme, mark, rest = inert(text).partition("://")
+    if not mark:
+        return scheme.replace(".", "[.]").replace("@", "[@]")
+    host, slash, tail = rest.partition("/")
+    return f"{scheme.replace('tt', 'xx', 1)}://{host.replace('.', '[.]')}{slash}{tail}"
+
+
+def refanged(text: str) -> str:
+    """The address that a defanged one stands for: ``hxxps``, ``[.]``, ``(dot)``, ``[:]`` as reports write them."""
+    text = re.sub(r"\A(\s*)h(?:xx|\*\*|__)p", r"\1http", text, flags=re.IGNORECASE)
+    text = re.sub(r"[\[({]\s*(?:\.|dot)\s*[\])}]", ".", text, flags=re.IGNORECASE)
+    return re.sub(r"[\[({]\s*(:|://|/|@)\s*[\])}]", r"\1", text)
+
+
+def reader_host(host: str) -> str:
+    """A punycode host as people read it; empty where that is the same."""
+    readable = unicode_host(host)
+    return readable if readable != host else ""
+
+
+def local(moment: datetime, zone: ZoneInfo) -> str:
+    return moment.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def moment_of(value: datetime | str) -> datetime:
+    return value if isinstance(value, datetime) else datetime.fromisoformat(value)
+
+
+def when(value: datetime | str, zone: ZoneInfo) -> Markup:
+    """A time in the viewer's zone, with UTC on hover."""
+    moment = moment_of(value)
+    utc = local(moment, ZoneInfo("UTC"))
+    return Markup('<time datetime="{}Z" title="{} UTC">{}</time>').format(
+        utc.replace(" ", "T"), utc, local(moment, zone)
+    )
