@@ -11,26 +11,9 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from toc.accounts import Role
 from toc.console.desk import Desk
 from toc.console.gate import ROOT
+from toc.console.headers import HEADERS
 from toc.console.render import zone_of
 from toc.sessions import Session
-
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'"
-)
-"""CSP level 3. Nothing inline, nothing from elsewhere."""
-
-HEADERS = {
-    "Content-Security-Policy": POLICY,
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "same-origin",  # Origin stands in our own POSTs, nothing reaches others
-    "X-Content-Type-Options": "nosniff",
-    "X-Robots-Tag": "noindex",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    "Vary": "HX-Request, Cookie",
-}
 
 ZONE_COOKIE = "toc-zone"
 """The browser's time zone, as console.js tells it. No secret, no right depends on it."""

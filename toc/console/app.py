@@ -10,8 +10,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from toc.console import audit, clicks, gate, keys, lists, messages, objects, overview, policy, reports, rules, sign_in
-from toc.console.answer import HEADERS, page
+from toc.console.answer import page
 from toc.console.desk import Desk
+from toc.console.headers import HEADERS
 from toc.errors import ConfigError, NotFound, RequestError, TocError
 
 log = structlog.get_logger("toc.console")

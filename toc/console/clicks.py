@@ -20,7 +20,7 @@ from toc import audit, message_search
 from toc.console.answer import asked_for_part, page, viewer_zone
 from toc.console.desk import Desk, actor_of
 from toc.console.question import Question, asked, of_mail
-from toc.console.show import refanged
+from toc.console.show import cleaned, refanged
 from toc.errors import BadUrl, NotFound, RequestError
 from toc.policy import Action
 from toc.store.schema import hits
@@ -52,8 +52,9 @@ def routes(desk: Desk) -> list[Route]:
             refused = str(error)
         template = "clicks_rows.html" if asked_for_part(request) else "clicks.html"
         return page(
-            desk, request, template, 422 if refused else 200, filters=filters, choices=CHOICES, clicks=found,
-            following=following, refused=refused, paged="cursor" in request.query_params,
+            desk, request, template, 422 if refused else 200, asked=filters, choices=CHOICES, clicks=found,
+            filters=dict.fromkeys(click_search.FILTERS, "") | filters, following=following, refused=refused,
+            paged="cursor" in request.query_params,
         )  # fmt: skip
 
     async def one(request: Request) -> Response:
@@ -76,7 +77,7 @@ def routes(desk: Desk) -> list[Route]:
 def filters_of(request: Request, names: tuple[str, ...]) -> dict[str, str]:
     """What the form asks for. Addresses may be pasted as a report writes them (``hxxps://evil[.]example``)."""
     query = request.query_params
-    found = {name: query[name].strip() for name in names if query.get(name, "").strip()}
+    found = {name: text for name in names if (text := cleaned(query.get(name, "")))}
     return {name: refanged(text) if name in ("url", "host", "domain") else text for name, text in found.items()}
 
 

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from toc import sessions
 from toc.console import rules
 from toc.console.desk import Desk
+from toc.console.headers import HEADERS
 from toc.errors import Forbidden, NotFound, RequestError, Unauthenticated
 from toc.sessions import Session
 from toc.web import read_body
@@ -116,8 +117,10 @@ def _to_sign_in(request: Request) -> Response:
     here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     if "hx-request" in request.headers:
         shown = request.headers.get("hx-current-url", "").partition(ROOT)[2]
-        return Response(status_code=401, headers={"HX-Redirect": f"{SIGN_IN}?next={quote(ROOT + shown, safe='')}"})
-    return RedirectResponse(f"{SIGN_IN}?next={quote(here, safe='')}", 303)
+        return Response(
+            status_code=401, headers={**HEADERS, "HX-Redirect": f"{SIGN_IN}?next={quote(ROOT + shown, safe='')}"}
+        )
+    return RedirectResponse(f"{SIGN_IN}?next={quote(here, safe='')}", 303, HEADERS)
 
 
 def place_after(text: str) -> str:

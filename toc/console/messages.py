@@ -24,7 +24,16 @@ def routes(desk: Desk) -> list[Route]:
         async with desk.engine.connect() as connection:
             found, following = await message_search.search(connection, filters, limit=PAGE, cursor=cursor)
         template = "messages_rows.html" if asked_for_part(request) else "messages.html"
-        return page(desk, request, template, filters=filters, messages=found, following=following, paged=bool(cursor))
+        return page(
+            desk,
+            request,
+            template,
+            filters=dict.fromkeys(message_search.FILTERS, "") | filters,
+            asked=filters,
+            messages=found,
+            following=following,
+            paged=bool(cursor),
+        )
 
     async def one(request: Request) -> Response:
         return await _story(desk, request, revealed=False)

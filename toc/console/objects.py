@@ -20,7 +20,7 @@ from reputation.objects import Object, ObjectAction, ObjectType, breadth_warning
 from toc import audit
 from toc.console.answer import asked_for_part, go, page, viewer_zone
 from toc.console.desk import Desk, account_of, actor_of
-from toc.console.show import refanged
+from toc.console.show import cleaned, refanged
 from toc.errors import BadUrl, Invalid, NotFound
 from toc.store.schema import objects
 from toc.url import parse
@@ -39,11 +39,11 @@ def routes(desk: Desk) -> list[Route]:
 def _reading(desk: Desk) -> list[Route]:
     async def listing(request: Request) -> Response:
         query = request.query_params
-        return await _listing(desk, request, fields={name: query.get(f"new_{name}", "") for name in FIELDS})
+        return await _listing(desk, request, fields={name: cleaned(query.get(f"new_{name}", "")) for name in FIELDS})
 
     async def check(request: Request) -> Response:
         """Beside the form, while it is filled in: how the entry will be stored, how far it reaches, whom it meets."""
-        fields = {name: request.query_params.get(name, "") for name in FIELDS}
+        fields = {name: cleaned(request.query_params.get(name, "")) for name in FIELDS}
         entry, refused, warning = None, "", None
         found: list[dict[str, Any]] = []
         filters: dict[str, str] = {}
@@ -67,7 +67,7 @@ def _reading(desk: Desk) -> list[Route]:
 
 def _changing(desk: Desk) -> list[Route]:
     async def add(request: Request) -> Response:
-        fields = {name: request.state.form.get(name, "") for name in FIELDS}
+        fields = {name: cleaned(request.state.form.get(name, "")) for name in FIELDS}
         try:
             entry = _entry(desk, request, fields)
         except Invalid as error:
@@ -106,7 +106,7 @@ async def _listing(
     desk: Desk, request: Request, *, fields: dict[str, str], refused: str = "", warning: str | None = None
 ) -> Response:
     query = request.query_params
-    filters = {name: query.get(name, "").strip() for name in ("q", "type", "action")}
+    filters = {name: cleaned(query.get(name, "")) for name in ("q", "type", "action")}
     cursor = query.get("cursor", "")
     async with desk.engine.connect() as connection:
         found, following = await object_store.page(

@@ -9,7 +9,7 @@ from starlette.routing import Route
 from toc.console.answer import page
 from toc.console.desk import Desk
 from toc.console.question import Question, asked
-from toc.console.show import refanged
+from toc.console.show import cleaned, refanged
 from toc.errors import BadUrl
 from toc.policy import Mail
 from toc.token import Direction
@@ -21,7 +21,7 @@ FIELDS = ("url", "recipient", "sender", "direction")
 
 def routes(desk: Desk) -> list[Route]:
     async def show(request: Request) -> Response:
-        fields = {name: request.query_params.get(name, "").strip() for name in FIELDS}
+        fields = {name: cleaned(request.query_params.get(name, "")) for name in FIELDS}
         question: Question | None = None
         refused = ""
         if fields["url"]:

@@ -13,7 +13,6 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import Markup, escape
 
-from redirector.clicks import without_values
 from toc.url import unicode_host
 
 _HIDING = re.compile(
@@ -22,6 +21,10 @@ _HIDING = re.compile(
 )
 """Controls, bidi marks and overrides, zero-width and other default-ignorable characters (Unicode 15, DerivedCoreProperties),
 and lone surrogates, which no page can carry. Not the two that choose between text and emoji."""
+
+_FORMATTING = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e0fff]"
+)
 
 MASK = "•••"
 
@@ -39,6 +42,11 @@ def shown(text: object) -> Markup:
     return Markup("<bdi>{}</bdi>").format(Markup("").join(parts))
 
 
+def cleaned(text: str) -> str:
+    """What somebody typed or pasted, without what only hides or reorders text: it goes back into the field it came from."""
+    return _FORMATTING.sub("", text).strip()
+
+
 def _name(character: str) -> str:
     return unicodedata.name(character, "control character")
 
@@ -50,16 +58,15 @@ def inert(text: object) -> str:
 
 def masked(url: str) -> str:
     """The URL with the values of its query and its fragment hidden: they may be live secrets."""
-    names = without_values(url)
-    hidden = re.sub(r"=(?=&|$)", f"={MASK}", names) if "?" in names else names
-    if "?" in names and any("=" not in part for part in names.partition("?")[2].split("&") if part):
-        head, _, query = hidden.partition("?")
-        hidden = f"{head}?" + "&".join(part if "=" in part else MASK for part in query.split("&"))
-    return hidden + (f"#{MASK}" if "#" in url else "")
+    whole, hash_mark, _ = url.partition("#")
+    head, mark, query = whole.partition("?")
+    return head + mark + "&".join(map(_without_value, query.split("&"))) + (f"#{MASK}" if hash_mark else "")
 
 
-def has_values(url: str) -> bool:
-    return masked(url) != url
+def _without_value(part: str) -> str:
+    """``name=•••``; a part without a name may itself be the secret."""
+    name, equals, _ = part.partition("=")
+    return f"{name}={MASK}" if equals else MASK if part else ""
 
 
 def defanged(text: str) -> str:

@@ -11,9 +11,11 @@ from starlette.routing import Route
 
 from toc import accounts, sessions
 from toc.console import gate
-from toc.console.answer import HEADERS, go, page
+from toc.console.answer import go, page
 from toc.console.desk import Desk, account_of, actor_of, session_of
+from toc.console.headers import HEADERS
 from toc.console.render import LANGUAGES
+from toc.console.show import cleaned
 from toc.errors import Invalid, RateLimited, RequestError, Unauthenticated
 from toc.lockout import sign_in
 from toc.sessions import new_token
@@ -30,7 +32,7 @@ def _door(desk: Desk) -> list[Route]:
     async def enter(request: Request) -> Response:
         fields = request.state.form
         place = gate.place_after(fields.get("next", ""))
-        name = fields.get("name", "").strip().lower()[:128]
+        name = cleaned(fields.get("name", "")).lower()[:128]
         now = desk.clock()
         try:
             account = await sign_in(

@@ -54,7 +54,8 @@
     const rows = [...document.querySelectorAll(`#${box.dataset.table} tbody tr`)];
     const place = Number(box.dataset.series);
     const times = rows.map((row) => Date.parse(row.querySelector("time").dateTime) / 1000);
-    const counts = rows.map((row) => Number(row.children[place].textContent.replaceAll(",", "")));
+    const counts = rows.map((row) => Number(row.children[place].textContent.replaceAll(",", "")) || null);
+    const step = times[1] - times[0];
     const style = getComputedStyle(box);
     const ink = getComputedStyle(document.body).color;
     const axis = { stroke: ink, font: "11px system-ui, sans-serif", ticks: { show: false } };
@@ -64,7 +65,7 @@
       width: box.clientWidth, height: box.clientHeight, padding: [6, 6, 0, 0],
       legend: { show: false }, cursor: { show: false },
       tzDate: (stamp) => uPlot.tzDate(new Date(stamp * 1000), zone),
-      scales: { y: { range: (_, _low, high) => [0, Math.max(high, 1) * 1.1] } },
+      scales: { x: { range: (_, first, last) => [first, last + step] }, y: { range: (_, _low, high) => [0, Math.max(high, 1) * 1.1] } },
       series: [{}, { stroke: style.color, fill: style.color, paths: uPlot.paths.bars({ size: [0.8, 24], align: 1 }), points: { show: false } }],
       axes: [
         { ...axis, grid: { show: false }, size: 22, space: 50, values: hours(times) },
@@ -80,11 +81,14 @@
   function charts() {
     const boxes = [...document.querySelectorAll(".chart")];
     if (!boxes.length || !window.uPlot) return;
-    const drawn = boxes.map(draw);
+    let drawn = boxes.map(draw);
     new ResizeObserver(() => boxes.forEach((box, n) => {
       if (box.clientWidth) drawn[n].setSize({ width: box.clientWidth, height: box.clientHeight });
     })).observe(boxes[0].parentElement.parentElement);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => location.reload());
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+      drawn.forEach((chart) => chart.destroy());
+      drawn = boxes.map(draw);
+    });
   }
 
   localTimes(document);
