@@ -16,7 +16,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 import httpx
 import pytest
@@ -49,6 +49,15 @@ VIEWS = (
     "/reports?state=closed", "/objects", "/lists", "/policy",
     f"/policy?url={quote(EVIL, safe='')}&recipient=finance%40example.com", "/keys", "/audit", "/account", "/nowhere",
 )  # fmt: skip
+
+
+def recorded(service: Service, **filters: str) -> dict[str, object]:
+    """The newest click that fits: on a busy machine it may have gone by the spool."""
+    end = time.monotonic() + 15
+    while not (found := service.clicks(**filters)):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    return found[0]
 
 
 def as_user(service: Service, name: str, role: str) -> None:
@@ -102,6 +111,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         running.click(link)
     press(running, links[2], "report")
     press(running, links[4], "proceed")
+    recorded(running, event="proceeded")
+    recorded(running, event="reported")
     yield running
     assert stop(running) == 0
 
@@ -161,7 +172,7 @@ def test_every_page_fits_and_axe_finds_nothing(
     sign_in(tab, service, "adam")
     in_language(service, tab, language)
     tab.set_viewport_size({"width": width, "height": 800})
-    found = service.clicks(recipient="finance@example.com")[0]
+    found = recorded(service, recipient="finance@example.com")
     for view in (*VIEWS, f"/clicks/{found['id']}", f"/messages/{found['message_ref']}"):
         tab.goto(f"{service.admin}/console{view}")
         assert width_of(tab) <= width, view
@@ -172,3 +183,149 @@ def test_every_page_fits_and_axe_finds_nothing(
             picture(tab, f"{name_of(view)}-{language}-{width}-{scheme}")
         tab.emulate_media(color_scheme="light")
     in_language(service, tab, "en")
+
+
+def test_from_an_alert_to_the_block(service: Service, tab: Page) -> None:
+    """What the alert links to is one click; the block holds for the next one. Each `act` is something a person does."""
+    actions = 0
+
+    def act(what: object) -> None:
+        nonlocal actions
+        actions += 1
+
+    link = service.link("https://fresh-evil.example/login?session=abc", recipient="reader@example.com")
+    assert service.click(link).status_code == 302
+    found = recorded(service, host="fresh-evil.example")
+    act(tab.goto(f"{service.admin}/console/clicks/{found['id']}"))
+    act(tab.get_by_label("Name").fill("ana"))
+    act(tab.get_by_label("Password").fill(PASSWORD))
+    act(tab.get_by_role("button", name="Sign in").click())
+    expect(tab.get_by_role("heading", level=1)).to_contain_text("fresh-evil.example")
+    expect(tab.locator("main")).to_contain_text("reader@example.com")
+    expect(tab.locator("main")).not_to_contain_text("session=abc")
+    act(tab.get_by_role("link", name="Block this host").click())
+    expect(tab.locator("#check")).to_contain_text("Clicks on record that it covers")
+    act(tab.get_by_role("button", name="Add", exact=True).click())
+    expect(tab.locator(".done")).to_contain_text("Added")
+    assert actions < 10
+    time.sleep(1.0)  # every worker knows within a second
+    assert service.click(link).status_code == 403
+    tab.goto(f"{service.admin}/console/clicks/{found['id']}")
+    expect(tab.locator("section", has_text="The same click now")).to_contain_text("blocked")
+
+
+def test_filters_stand_in_the_url_and_update_as_one_types(service: Service, tab: Page) -> None:
+    sign_in(tab, service, "vera", "/clicks")
+    tab.get_by_label("Part of the URL").press_sequentially("phish[.]exam", delay=20)
+    expect(tab.locator("#results tbody tr")).to_have_count(1)
+    assert parse_qs(urlsplit(tab.url).query) == {"url": ["phish[.]exam"]}
+    expect(tab.locator("#results")).to_contain_text("ご請求書のご案内")
+    tab.get_by_label("Action").select_option("allow")
+    expect(tab.locator("#results")).to_contain_text("No click fits these filters.")
+    assert parse_qs(urlsplit(tab.url).query) == {"url": ["phish[.]exam"], "action": ["allow"]}
+    tab.reload()
+    expect(tab.get_by_label("Action")).to_have_value("allow")
+    tab.go_back()
+    expect(tab.locator("#results tbody tr")).to_have_count(1)
+    tab.get_by_text("More filters").click()
+    tab.get_by_label("Client network").fill("nonsense")
+    expect(tab.locator("#results")).to_contain_text("These filters were not understood.")
+
+
+def test_a_day_is_a_day_where_the_viewer_is(service: Service, tab: Page) -> None:
+    """The browser is in Tokyo: times are Tokyo's, UTC is in the hint, and a filter says which zone it means."""
+    sign_in(tab, service, "vera", "/clicks")
+    moment = tab.locator("#results time").first
+    hint, shown = moment.get_attribute("title"), moment.inner_text()
+    assert hint is not None
+    assert hint.endswith(" UTC")
+    assert (int(shown[11:13]) - int(hint[11:13])) % 24 == 9
+    tab.get_by_label("From").fill("2026-01-01T00:00")
+    expect(tab).to_have_url(re.compile(r"zone=Asia%2FTokyo"))
+
+
+def test_what_is_copied_is_no_link(service: Service, context: BrowserContext, tab: Page) -> None:
+    context.grant_permissions(["clipboard-read", "clipboard-write"], origin=service.admin)
+    sign_in(tab, service, "vera", "/clicks?host=login.evil-bank.example")
+    tab.locator("#results button.copy").first.click()
+    expect(tab.locator("#said")).to_contain_text("Copied")
+    copied = tab.evaluate("navigator.clipboard.readText()")
+    assert copied == "hxxps://login[.]evil-bank[.]example/reset?token=•••&user=•••"
+
+
+def test_revealing(service: Service, tab: Page) -> None:
+    sign_in(tab, service, "ana", "/clicks?host=login.evil-bank.example")
+    tab.locator("#results td.time a").first.click()
+    expect(tab.locator("main")).not_to_contain_text("s3cr3t-t0k3n")
+    tab.get_by_role("button", name="Reveal the hidden values").click()
+    expect(tab.locator("main")).to_contain_text("token=s3cr3t-t0k3n&user=alice")
+
+
+def test_an_entry_that_reaches_far_is_asked_about_twice(service: Service, tab: Page) -> None:
+    sign_in(tab, service, "ana", "/objects")
+    tab.get_by_label("Value", exact=True).press_sequentially("co.uk", delay=20)
+    expect(tab.locator("#check")).to_contain_text("This reaches far:")
+    tab.get_by_role("button", name="Add", exact=True).click()
+    expect(tab.get_by_role("alert")).to_contain_text("co.uk covers every domain")
+    expect(tab.locator("#results")).not_to_contain_text("co.uk")
+    tab.get_by_label("Value", exact=True).fill("shop.co.uk")
+    tab.get_by_label("I want this all the same").check()
+    tab.get_by_role("button", name="Add", exact=True).click()
+    row = tab.locator("#results tbody tr", has_text="shop.co.uk")
+    row.locator("summary").click()
+    row.get_by_role("button", name="Delete it").click()
+    expect(tab.locator(".done")).to_contain_text("Deleted")
+    expect(tab.locator("#results")).not_to_contain_text("shop.co.uk")
+
+
+def test_a_report_is_worked_through(service: Service, tab: Page) -> None:
+    sign_in(tab, service, "ana", "/reports")
+    expect(tab.locator(".report")).to_have_count(1)
+    tab.get_by_label("harmful").check()
+    tab.get_by_label("Note").fill("same campaign")
+    tab.get_by_role("button", name="Close the report").click()
+    expect(tab.locator("main")).to_contain_text("No report is waiting.")
+    tab.get_by_role("link", name="Closed").click()
+    expect(tab.locator(".report")).to_contain_text("harmful: same campaign ana")
+
+
+def test_by_keyboard_alone(service: Service, tab: Page) -> None:
+    """The first stop leads past the navigation; every stop can be seen."""
+    sign_in(tab, service, "ana", "/clicks")
+    tab.keyboard.press("Tab")
+    assert tab.evaluate("document.activeElement.className") == "skip"
+    tab.keyboard.press("Enter")
+    tab.keyboard.press("Tab")
+    assert tab.evaluate("document.activeElement.name") == "recipient"
+    unseen = []
+    for _ in range(40):
+        tab.keyboard.press("Tab")
+        if not tab.evaluate("(one => one === document.body || one.checkVisibility())(document.activeElement)"):
+            unseen.append(tab.evaluate("document.activeElement.outerHTML"))
+    assert unseen == []
+
+
+def test_without_script(service: Service, browser: Browser) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    tab = context.new_page()
+    sign_in(tab, service, "ana", "/clicks")
+    tab.get_by_label("Domain").fill("phish.example")
+    tab.get_by_role("button", name="Search").click()
+    assert tab.locator("#results tbody tr").count() >= 1
+    assert "domain=phish.example" in tab.url
+    tab.goto(f"{service.admin}/console/")
+    tab.get_by_text("The same as a table").click()
+    assert tab.locator("#figures tbody tr").count() == 24
+    tab.get_by_role("button", name="Sign out").click()
+    assert "/sign-in" in tab.url
+    context.close()
+
+
+def test_charts_say_what_their_table_says(service: Service, tab: Page) -> None:
+    sign_in(tab, service, "vera")
+    expect(tab.locator(".chart canvas")).to_have_count(4)
+    table = "rows => rows.map(row => [...row.children].slice(1).map(cell => Number(cell.textContent)))"
+    rows = tab.locator("#figures tbody tr").evaluate_all(table)
+    totals = [int(text) for text in tab.locator(".tile .total").all_inner_texts()]
+    assert [sum(row[place] for row in rows) for place in range(4)] == totals
+    assert sum(totals) == len([each for each in service.clicks() if each["event"] != "reported"])

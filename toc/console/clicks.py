@@ -50,9 +50,9 @@ def routes(desk: Desk) -> list[Route]:
                 )
         except RequestError as error:
             refused = str(error)
-        template = "clicks_rows.html" if asked_for_part(request) else "clicks.html"
+        part = asked_for_part(request)  # a filter that is still being typed is no mistake yet
         return page(
-            desk, request, template, 422 if refused else 200, asked=filters, choices=CHOICES, clicks=found,
+            desk, request, "clicks_rows.html" if part else "clicks.html", 422 if refused and not part else 200, asked=filters, choices=CHOICES, clicks=found,
             filters=dict.fromkeys(click_search.FILTERS, "") | filters, following=following, refused=refused,
             paged="cursor" in request.query_params,
         )  # fmt: skip
