@@ -26,18 +26,19 @@ from starlette.types import ASGIApp
 from redirector import api as clicks_api
 from reputation import api as reputation_api
 from rewriter import api as rewriter_api
-from toc import chores, links_api, operations, refreshing, status_api
+from toc import chores, links_api, operations, policy_archive, refreshing, status_api
 from toc.access import KeyRing, Principal
 from toc.accounts import LocalDirectory
 from toc.console import app as console
+from toc.console import gate
 from toc.console.desk import Desk
-from toc.console.gate import ROOT
 from toc.console.render import Renderer
 from toc.errors import ConfigError, NotFound, RequestError, TocError
 from toc.judged import judged
 from toc.knowledge import Knowledge, utc_now
 from toc.live import live_sources
 from toc.pool import RewritingPool
+from toc.replay import replay
 from toc.sessions import Ends
 from toc.sightings import StoreReader
 from toc.startup import Startup
@@ -109,13 +110,14 @@ def build(
     missing = operations.without_rule(routes)
     if missing:
         raise ConfigError(f"routes without a rule: {', '.join(missing)}")
-    guarded: list[BaseRoute] = [_guarded(route, ring) for route in routes]
-    guarded += [Mount(ROOT, console.build(_desk(startup, engine, knowledge, reader))), Route("/", _to_console)]
+    desk = _desk(startup, engine, knowledge, reader)
+    guarded: list[BaseRoute] = [_guarded(route, ring, desk) for route in routes]
+    guarded += [Mount(gate.ROOT, console.build(desk)), Route("/", _to_console)]
     return Starlette(routes=guarded, exception_handlers={TocError: _refused, HTTPException: _http, Exception: _failed})
 
 
 async def _to_console(_request: Request) -> Response:
-    return RedirectResponse(f"{ROOT}/", 303)
+    return RedirectResponse(f"{gate.ROOT}/", 303)
 
 
 def _desk(startup: Startup, engine: AsyncEngine, knowledge: Knowledge, reader: StoreReader) -> Desk:
@@ -134,6 +136,8 @@ def _desk(startup: Startup, engine: AsyncEngine, knowledge: Knowledge, reader: S
         lists=lambda: refreshing.list_states(config),
         refresh=lambda name: refreshing.refresh_by_name(config, name),
         policy=lambda: knowledge.policy,
+        policy_of=lambda version: policy_archive.find(config, version),
+        replay=lambda click: replay(click, config),
         keyset=lambda: knowledge.keyset_file.current,
         top_sites=lambda: knowledge.popular,
         clock=utc_now,
@@ -146,7 +150,14 @@ def _desk(startup: Startup, engine: AsyncEngine, knowledge: Knowledge, reader: S
     )
 
 
-def _guarded(route: Route, ring: KeyRing) -> Route:
+async def _principal(request: Request, ring: KeyRing, desk: Desk) -> Principal:
+    """By API key, or by the session of a browser. Raises Unauthenticated, Forbidden."""
+    authorization = request.headers.get("authorization", "")
+    staff = await gate.staff_principal(desk, request) if not authorization else None
+    return staff or await ring.principal(authorization)
+
+
+def _guarded(route: Route, ring: KeyRing, desk: Desk) -> Route:
     """The same route behind its rule. An open route has no principal."""
 
     async def endpoint(request: Request) -> Response:
@@ -154,7 +165,7 @@ def _guarded(route: Route, ring: KeyRing) -> Route:
         if operation is None:
             raise NotFound("no such call; /docs lists them")
         if operation.scope is not None:
-            principal: Principal = await ring.principal(request.headers.get("authorization", ""))
+            principal = await _principal(request, ring, desk)
             principal.require(operation.scope)
             request.state.principal = principal
         inner: Callable[[Request], Awaitable[Response]] = route.endpoint

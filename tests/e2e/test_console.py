@@ -321,6 +321,25 @@ def test_without_script(service: Service, browser: Browser) -> None:
     context.close()
 
 
+def test_a_session_calls_as_its_role_may(service: Service, tab: Page) -> None:
+    """The management calls take a session in place of a key; what changes something needs its token and our Origin."""
+    asked = {"type": "domain", "value": "by-session.example", "action": "log"}
+    for name, expected in (("vera", 403), ("ana", 201)):
+        tab.context.clear_cookies()
+        sign_in(tab, service, name)
+        cookies = {each["name"]: each["value"] for each in tab.context.cookies()}
+        token = tab.locator("meta[name=csrf]").get_attribute("content")
+        with httpx.Client(base_url=service.admin, cookies=cookies) as caller:
+            assert caller.get("/v1/clicks").status_code == 200
+            whole = {"Origin": service.admin, "X-CSRF-Token": str(token)}
+            for missing in whole:
+                headers = {key: value for key, value in whole.items() if key != missing}
+                assert caller.post("/v1/objects", json=asked, headers=headers).status_code == 403
+            assert caller.post("/v1/objects", json=asked, headers=whole).status_code == expected
+            assert caller.post("/v1/links/open", json={"link": "x"}, headers=whole).status_code == 403
+    assert httpx.get(f"{service.admin}/v1/clicks").status_code == 401
+
+
 def test_charts_say_what_their_table_says(service: Service, tab: Page) -> None:
     sign_in(tab, service, "vera")
     expect(tab.locator(".chart canvas")).to_have_count(4)

@@ -22,7 +22,7 @@ from toc.console.desk import Desk, actor_of
 from toc.console.question import Question, asked, of_mail
 from toc.console.show import cleaned, refanged
 from toc.errors import BadUrl, NotFound, RequestError
-from toc.policy import Action
+from toc.policy import Action, Policy, mail_rules, treatment
 from toc.store.schema import hits
 from toc.url import parse
 from toc.verdict import Level
@@ -51,8 +51,9 @@ def routes(desk: Desk) -> list[Route]:
         except RequestError as error:
             refused = str(error)
         part = asked_for_part(request)  # a filter that is still being typed is no mistake yet
+        template, status = ("clicks_rows.html", 200) if part else ("clicks.html", 422 if refused else 200)
         return page(
-            desk, request, "clicks_rows.html" if part else "clicks.html", 422 if refused and not part else 200, asked=filters, choices=CHOICES, clicks=found,
+            desk, request, template, status, asked=filters, choices=CHOICES, clicks=found,
             filters=dict.fromkeys(click_search.FILTERS, "") | filters, following=following, refused=refused,
             paged="cursor" in request.query_params,
         )  # fmt: skip
@@ -102,12 +103,22 @@ async def _story(desk: Desk, request: Request, *, revealed: bool) -> Response:
         mail = await message_search.get(connection, ref)
         receipts = await message_search.receipt(connection, ref, click["url"]) if mail else []
         later = await _later(connection, click["id"])
-    profile = desk.policy().numbered(click["profile"])
     return page(
         desk, request, "click.html", click=click, events=sorted(events, key=lambda each: str(each["time"])), mail=mail,
-        receipts=receipts, later=later, profile=profile, same_policy=desk.policy().version == click["policy"],
-        now=await _now(desk, click, mail), revealed=revealed,
+        receipts=receipts, later=later, replay=desk.replay(click), same_policy=desk.policy().version == click["policy"],
+        rule=_rule(desk.policy_of(click["policy"]), click, mail), now=await _now(desk, click, mail), revealed=revealed,
     )  # fmt: skip
+
+
+def _rule(policy: Policy | None, click: Mapping[str, Any], mail: message_search.Found | None) -> str | None:
+    """Which rule of the policy of that time takes such mails; empty for none, None where nobody can say.
+
+    The delivering host is not on record: a rule that asks for it fits no recorded mail.
+    """
+    if policy is None or mail is None:
+        return None
+    facts = of_mail(mail)
+    return treatment(policy, mail_rules(policy, facts), facts, click["host"]).rule
 
 
 async def _now(desk: Desk, click: Mapping[str, Any], mail: message_search.Found | None) -> Now:

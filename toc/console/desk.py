@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import Request
@@ -16,6 +17,7 @@ from toc.accounts import Account, Directory
 from toc.console.render import Renderer
 from toc.keys import Keyset
 from toc.policy import Policy
+from toc.replay import ReplayAnswer
 from toc.sessions import Ends, Session
 from toc.url import Url
 from toc.verdict import Verdict
@@ -24,6 +26,9 @@ from toc.verdict import Verdict
 @dataclass(frozen=True, slots=True)
 class Desk:
     """judge: the verdict on a URL now; lists: the state of all; refresh: fetch one now.
+
+    policy_of: the policy of that version, if it was kept
+    replay:    a recorded click explained by its own evidence
 
     secure:  the browser speaks TLS with us or with the proxy before us
     proxies: peers whose X-Forwarded-For is believed
@@ -37,6 +42,8 @@ class Desk:
     lists: Callable[[], tuple[ListAnswer, ...]]
     refresh: Callable[[str], Awaitable[RefreshAnswer]]
     policy: Callable[[], Policy]
+    policy_of: Callable[[str], Policy | None]
+    replay: Callable[[Mapping[str, Any]], ReplayAnswer]
     keyset: Callable[[], Keyset]
     top_sites: Callable[[], frozenset[str]]
     clock: Callable[[], datetime]

@@ -11,6 +11,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from toc import sessions
+from toc.access import Principal
+from toc.accounts import SCOPES
 from toc.console import rules
 from toc.console.desk import Desk
 from toc.console.headers import HEADERS
@@ -67,13 +69,13 @@ def guarded(route: Route, desk: Desk) -> Route:
             request.state.form = await read_form(request)
         if rule.role is None:
             if unsafe:
-                _require_token(request, request.cookies.get(cookie_name(desk.secure, "form"), ""))
+                _require_token(_token_of(request), request.cookies.get(cookie_name(desk.secure, "form"), ""))
             return await inner(request)
         session = request.state.session = await find_session(desk, request)
         if session is None:
             return _to_sign_in(request)
         if unsafe:
-            _require_token(request, session.csrf)
+            _require_token(_token_of(request), session.csrf)
         if not session.account.role.covers(rule.role):
             raise Forbidden(f"this needs the role {rule.role}; yours is {session.account.role}")
         return await inner(request)
@@ -87,6 +89,20 @@ def require_same_origin(request: Request, secure: bool) -> None:
     site = request.headers.get("sec-fetch-site", "same-origin")
     if request.headers.get("origin") != own or site != "same-origin":
         raise Forbidden("this request does not come from a page of this console")
+
+
+async def staff_principal(desk: Desk, request: Request) -> Principal | None:
+    """Who calls a management call with a session in place of an API key; None without a session.
+
+    What changes something needs the session's token in a header, and our own Origin. Raises Forbidden.
+    """
+    session = await find_session(desk, request)
+    if session is None:
+        return None
+    if request.method not in SAFE_METHODS:
+        require_same_origin(request, desk.secure)
+        _require_token(request.headers.get(CSRF_HEADER, ""), session.csrf)
+    return Principal(f"user:{session.account.name}", SCOPES[session.account.role])
 
 
 async def read_form(request: Request) -> dict[str, str]:
@@ -104,8 +120,12 @@ async def read_form(request: Request) -> dict[str, str]:
     return {name: values[-1] for name, values in fields.items()}
 
 
-def _require_token(request: Request, expected: str) -> None:
-    given = request.headers.get(CSRF_HEADER) or request.state.form.get("csrf", "")
+def _token_of(request: Request) -> str:
+    token: str = request.headers.get(CSRF_HEADER) or request.state.form.get("csrf", "")
+    return token
+
+
+def _require_token(given: str, expected: str) -> None:
     if not expected or not hmac.compare_digest(given.encode(), expected.encode()):
         raise Forbidden("this form is out of date; load the page again")
 

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reputation.api import DecisionAnswer, VerdictAnswer, verdict_answer
 from toc.console.desk import Desk
 from toc.message_search import Found
-from toc.policy import Decision, Mail, Profile, Treatment, decide, mail_rules, treatment
+from toc.policy import Mail, Treatment, decide, mail_rules, treatment
 from toc.token import Direction, Sealed
 from toc.url import Url
-from toc.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The answer, with all that it rests on. `treatment`: what the rules say of such a link; `profile`: which one decides."""
+    """The answer, with all that it rests on. `treatment`: what the rules say of such a link."""
 
     url: Url
-    verdict: Verdict
+    answer: VerdictAnswer
     treatment: Treatment
-    profile: Profile
-    decision: Decision
 
 
 def of_mail(found: Found | None) -> Mail:
@@ -37,4 +35,8 @@ async def asked(desk: Desk, url: Url, mail: Mail, number: int | None = None) -> 
     profile = ruled.profile if number is None else policy.numbered(number)
     now = desk.clock()
     verdict = await desk.judge(url)
-    return Question(url, verdict, ruled, profile, decide(Sealed(url.href, now), verdict, profile, now=now))
+    decision = decide(Sealed(url.href, now), verdict, profile, now=now)
+    told = DecisionAnswer(
+        action=decision.action.code, reasons=decision.reasons, profile=profile.name, policy=policy.version
+    )
+    return Question(url, verdict_answer(verdict, told), ruled)
