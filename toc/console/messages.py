@@ -11,6 +11,7 @@ from toc import audit, message_search
 from toc.console.answer import asked_for_part, page
 from toc.console.clicks import filters_of
 from toc.console.desk import Desk, actor_of
+from toc.console.show import masked
 from toc.errors import NotFound, RequestError
 
 PAGE = 50
@@ -63,8 +64,9 @@ async def _story(desk: Desk, request: Request, *, revealed: bool) -> Response:
         clicks, _ = await click_search.search(connection, {"message_ref": ref.hex()}, limit=CLICKS)
     clicked = {address for click in clicks if len(click["recipients"]) == 1 for address in click["recipients"]}
     return page(
-        desk, request, "message.html", mail=mail, receipts=receipts, clicks=clicks, clicked=clicked, revealed=revealed
-    )
+        desk, request, "message.html", mail=mail, receipts=receipts, clicks=clicks, clicked=clicked, revealed=revealed,
+        hidden=any(masked(row.url) != row.url for row in receipts),
+    )  # fmt: skip
 
 
 def _ref(request: Request) -> bytes:
