@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import BigInteger, case, func, literal_column, select, type_coerce
+from sqlalchemy import BigInteger, Column, ColumnElement, case, func, literal_column, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from redirector.clicks import Event
 from toc.policy import Action
-from toc.store.schema import clicks, people, to_micros
+from toc.store.schema import NOTEWORTHY, clicks, people, to_micros
 from toc.token import NO_REF
 
 GRAIN = 900_000_000
@@ -75,16 +76,21 @@ def edges(span: Span, now: datetime, zone: ZoneInfo) -> list[datetime]:
 
 
 async def over_time(connection: AsyncConnection, starts: Sequence[datetime]) -> list[Bin]:
+    """What was plainly forwarded is all less the rest: both are counted from an index alone, whatever the table holds."""
     # A literal, as a parameter would make the expressions of SELECT and GROUP BY two different ones.
     grain = (type_coerce(clicks.c.time, BigInteger) // literal_column(str(GRAIN), BigInteger)).label("grain")
-    query = select(grain, clicks.c.event, clicks.c.action, func.count()).where(clicks.c.time >= starts[0])
-    query = query.group_by(grain, clicks.c.event, clicks.c.action)
+    since = clicks.c.time >= starts[0]
     bins = [Bin(start, dict.fromkeys(Fate, 0)) for start in starts]
     micros = [to_micros(start) for start in starts]
-    for found, event, action, count in await connection.execute(query):
+    for found, count in await connection.execute(select(grain, func.count()).where(since).group_by(grain)):
+        bins[_place(micros, found * GRAIN)].counts[Fate.FORWARDED] += count
+    rest = select(grain, clicks.c.event, clicks.c.action, func.count()).where(since, NOTEWORTHY)
+    for found, event, action, count in await connection.execute(rest.group_by(grain, clicks.c.event, clicks.c.action)):
+        counts = bins[_place(micros, found * GRAIN)].counts
+        counts[Fate.FORWARDED] -= count
         fate = _FATE.get((event, action))
         if fate is not None:
-            bins[_place(micros, found * GRAIN)].counts[fate] += count
+            counts[fate] += count
     return bins
 
 
@@ -100,11 +106,18 @@ class Host:
     last: datetime
 
 
+def _grouped(column: Column[Any]) -> ColumnElement[Any]:
+    """The same value as an expression: SQLite would group by walking that column's own index through the whole table
+    (1 million clicks, 30 days: 5.7 s in place of 16 ms)."""
+    return func.coalesce(column, column)
+
+
 async def blocked_hosts(connection: AsyncConnection, since: datetime) -> list[Host]:
-    query = select(clicks.c.host, func.count().label("count"), func.max(clicks.c.time).label("last"))
-    query = query.where(clicks.c.time >= since, clicks.c.action == int(Action.BLOCK))
-    query = query.where(clicks.c.event != int(Event.REPORTED)).group_by(clicks.c.host)
-    rows = await connection.execute(query.order_by(func.count().desc(), clicks.c.host).limit(TOP))
+    host = _grouped(clicks.c.host)
+    query = select(host, func.count(), func.max(clicks.c.time))
+    query = query.where(clicks.c.time >= since, NOTEWORTHY, clicks.c.action == int(Action.BLOCK))
+    query = query.where(clicks.c.event != int(Event.REPORTED)).group_by(host)
+    rows = await connection.execute(query.order_by(func.count().desc(), host).limit(TOP))
     return [Host(row[0], row[1], row[2]) for row in rows]
 
 
@@ -126,10 +139,11 @@ async def endangered(connection: AsyncConnection, since: datetime) -> list[Recip
         for event, action in ((Event.SHOWN, Action.WARN), (Event.SHOWN, Action.BLOCK))
     ]
     went_on = func.sum(case((clicks.c.event == int(Event.PROCEEDED), 1), else_=0))
-    query = select(clicks.c.recipient_ref, sums[0], went_on, sums[1])
-    query = query.where(clicks.c.time >= since, clicks.c.action != int(Action.ALLOW))
+    person = _grouped(clicks.c.recipient_ref)
+    query = select(person, sums[0], went_on, sums[1])
+    query = query.where(clicks.c.time >= since, NOTEWORTHY, clicks.c.action != int(Action.ALLOW))
     query = query.where(clicks.c.event != int(Event.REPORTED), clicks.c.recipient_ref != NO_REF)
-    query = query.group_by(clicks.c.recipient_ref).order_by(went_on.desc(), func.count().desc()).limit(TOP)
+    query = query.group_by(person).order_by(went_on.desc(), func.count().desc()).limit(TOP)
     rows = (await connection.execute(query)).all()
     known = select(people).where(people.c.ref.in_([row[0] for row in rows]))
     names = {bytes(row.ref): row.address for row in await connection.execute(known)}

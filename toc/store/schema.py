@@ -24,6 +24,8 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    literal_column,
+    or_,
 )
 
 metadata = MetaData()
@@ -314,3 +316,14 @@ sign_ins = Table(
 
 Index("clicks_reported", clicks.c.seq, sqlite_where=clicks.c.event == 3, postgresql_where=clicks.c.event == 3)
 """The reports among the clicks (event 3 is *reported*): few rows, found without reading the others."""
+
+NOTEWORTHY = or_(clicks.c.action > literal_column("0"), clicks.c.event != literal_column("1"))
+"""All but plain forwarding (event 1, action 0). Queries must say it in these very words for the index below to serve them."""
+
+Index(
+    "clicks_noteworthy",
+    *(clicks.c[name] for name in ("time", "event", "action", "host", "recipient_ref")),
+    sqlite_where=NOTEWORTHY,
+    postgresql_where=NOTEWORTHY,
+)
+"""What the overview counts, whole in the index: the few clicks that were more than forwarded."""

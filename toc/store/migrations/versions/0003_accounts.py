@@ -1,4 +1,4 @@
-"""Failed sign-ins, and what staff made of a recipient's report.
+"""Failed sign-ins, what staff made of a recipient's report, and indexes for the overview.
 
 Revision ID: 0003
 """
@@ -35,4 +35,13 @@ def upgrade() -> None:
         unique=False,
         sqlite_where=sa.text("event = 3"),
         postgresql_where=sa.text("event = 3"),
+    )
+    noteworthy = sa.text("action > 0 OR event != 1")
+    op.create_index(
+        "clicks_noteworthy",
+        "clicks",
+        ["time", "event", "action", "host", "recipient_ref"],
+        unique=False,
+        sqlite_where=noteworthy,
+        postgresql_where=noteworthy,
     )
