@@ -11,6 +11,7 @@ import contextlib
 import html
 import json
 import re
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -45,6 +46,7 @@ class Stage:
     public: str
     admin: str
     key: str
+    password: str
     pages: dict[str, str]
     mails: list[tuple[Sample, bytes, list[dict[str, Any]]]] = field(default_factory=list)
 
@@ -65,6 +67,7 @@ def run(*, check: bool) -> int:
             return _check(stage, console)
         mailbox = stack.enter_context(_mailbox(stage))
         console.print(f"Mailbox:   [bold]{mailbox}[/bold]   (mails before and after, receipts, the click log)")
+        console.print(f"Console:   [bold]{stage.admin}/console[/bold]   (name admin, password {stage.password})")
         console.print(f"Calls:     {stage.admin}/docs   with the API key {stage.key}")
         console.print("Everything is in a temporary folder and goes away with Ctrl-C.")
         with contextlib.suppress(KeyboardInterrupt):
@@ -79,8 +82,10 @@ def _service(folder: Path, pages: dict[str, str]) -> Iterator[Stage]:
     listener = bind("127.0.0.1:0", "public")
     port = listener.getsockname()[1]
     listener.close()
+    password = secrets.token_urlsafe(12)
     made = subprocess.run(  # noqa: S603
-        [*toc, "init", str(folder / "toc"), "--public-url", f"http://127.0.0.1:{port}"],
+        [*toc, "init", str(folder / "toc"), "--public-url", f"http://127.0.0.1:{port}", "--password-stdin"],
+        input=password,
         capture_output=True,
         text=True,
         check=False,
@@ -103,7 +108,9 @@ def _service(folder: Path, pages: dict[str, str]) -> Iterator[Stage]:
     try:
         _await(ready, process)
         addresses = json.loads(ready.read_text())
-        yield Stage(f"http://{addresses['public']}", f"http://{addresses['admin']}", made.stdout.split()[-1], pages)
+        yield Stage(
+            f"http://{addresses['public']}", f"http://{addresses['admin']}", made.stdout.split()[-1], password, pages
+        )
     finally:
         process.terminate()
         process.wait(30)

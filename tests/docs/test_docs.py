@@ -11,6 +11,7 @@ from redirector import click_search
 from reputation.signs import POINTS
 from tests.docs.settings_page import page
 from toc import cli, errors, operations
+from toc.console import rules as console_rules
 from toc.verdict import Level, ThreatType
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +31,11 @@ def test_every_call_stands_on_its_page_with_its_scope() -> None:
     assert set(rows) == {
         (row.method, row.path, row.scope.value if row.scope else "open") for row in operations.OPERATIONS
     }
+
+
+def test_every_route_of_the_console_stands_on_its_page_with_its_role() -> None:
+    rows = re.findall(r"^\| `(\w+) (/[^`]*)` \| (\w+) \|", (DOCS / "console.md").read_text(), re.MULTILINE)
+    assert rows == [(rule.method, rule.path, rule.role or "open") for rule in console_rules.RULES]
 
 
 def test_every_filter_stands_on_the_page_of_calls() -> None:
