@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -25,8 +25,11 @@ class ClicksAnswer(msgspec.Struct, frozen=True, kw_only=True):
     next: str | None
 
 
-def routes(engine: AsyncEngine) -> list[Route]:
+def routes(engine: AsyncEngine, settle: Callable[[], Awaitable[None]]) -> list[Route]:
+    """`settle` waits until clicks that were answered before can be read."""
+
     async def search(request: Request) -> Response:
+        await settle()
         async with engine.connect() as connection:
             found, cursor = await click_search.search(
                 connection,
@@ -37,6 +40,7 @@ def routes(engine: AsyncEngine) -> list[Route]:
         return json(ClicksAnswer(clicks=tuple(found), next=cursor))
 
     async def one(request: Request) -> Response:
+        await settle()
         async with engine.connect() as connection:
             found = await click_search.get(connection, request.path_params["id"])
         if found is None:
@@ -46,6 +50,7 @@ def routes(engine: AsyncEngine) -> list[Route]:
     async def export(request: Request) -> Response:
         media_type, head, line = format_of(request.query_params.get("format", "jsonl"))
         filters = _filters(request)
+        await settle()
         click_search.conditions(filters)  # a mistake is told before the first byte
 
         async def lines() -> AsyncIterator[str]:

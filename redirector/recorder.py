@@ -1,7 +1,7 @@
-"""The recorder: the one process that writes clicks. Everything that has arrived becomes one commit (natural group commit).
+"""The recorder: takes the clicks of all workers. What has arrived becomes one append to its journal, and is acknowledged.
 
-A commit begins as soon as the last one has ended: under load it takes in many batches, at rest it waits for nobody. When
-the database is well it also ships what the workers' spools hold.
+An append begins as soon as the last one has ended: under load it takes in many batches, at rest it waits for nobody. The
+shipper (`redirector.shipping`), another process, brings the journal into the database; nothing there can hold this one up.
 """
 
 from __future__ import annotations
@@ -10,57 +10,45 @@ import contextlib
 import selectors
 import signal
 import socket
-import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import msgspec
 import structlog
 
-from redirector.click_sink import Rows, Sink, Unavailable, commit, open_sink
+from redirector.journal import Journal
 from redirector.record import ACK, FRAME
-from redirector.shipping import Shipper
+from redirector.spool import SpoolFull
 from toc.config import Config
 
 log = structlog.get_logger("redirector.recorder")
 
-LOOK_SECONDS = 1.0
-"""How often spools are looked at, and how long a database that failed is left alone."""
-
-CALM_SECONDS = 0.01
-"""A commit that took longer shows a busy database: spools then wait for their look, so as not to make more clicks late."""
-
 MAX_READ = 1 << 20
 
-Batch = tuple[socket.socket, int, list[tuple[object, ...]]]
+Batch = tuple[socket.socket, int, list[bytes]]
 
 
 class Recording:
-    """The loop of the process. `refused`: the file for rows that the database will never take."""
+    """The loop of the process. `arrived` is called after each append."""
 
-    def __init__(self, sink: Sink, listener: socket.socket, spools: Path, clock: Callable[[], float]) -> None:
-        self._sink = sink
+    def __init__(self, journal: Journal, listener: socket.socket, arrived: Callable[[], None]) -> None:
+        self._journal = journal
         self._listener = listener
-        self._refused = spools / "refused.jsonl"
-        self._shipper = Shipper(spools, sink, self._refused)
-        self._clock = clock
-        self._next_look = clock()
-        self._waits = True
+        self._arrived = arrived
         self._selector = selectors.DefaultSelector()
         self._selector.register(listener, selectors.EVENT_READ)
         self._buffers: dict[socket.socket, bytearray] = {}
-        self._decode = msgspec.msgpack.Decoder(list[tuple[object, ...]]).decode
+        self._decode = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
         self.stopping = False
 
     def run(self) -> None:
         """Until `stopping`, then on for what has arrived."""
         while not self.stopping:
-            self._turn(0.0 if self._waits else 0.25)
+            self._turn(0.25)
         while self._turn(0.0):
             pass
 
     def _turn(self, wait: float) -> bool:
-        """One commit of all that has arrived, and one part of the spools. False where nothing had arrived."""
+        """One append of all that has arrived. False where nothing had."""
         batches: list[Batch] = []
         for key, _ in self._selector.select(wait):
             if key.fileobj is self._listener:
@@ -68,12 +56,8 @@ class Recording:
             else:
                 assert isinstance(key.fileobj, socket.socket)
                 batches += self._read(key.fileobj)
-        started = self._clock()
         if batches:
-            self._commit(batches)
-        calm = self._clock() - started < CALM_SECONDS
-        if (self._waits and calm) or self._clock() >= self._next_look:
-            self._ship()
+            self._keep(batches)
         return bool(batches)
 
     def _accept(self) -> None:
@@ -103,7 +87,8 @@ class Recording:
             if len(buffer) - place - FRAME.size < length:
                 break
             start = place + FRAME.size
-            found.append((connection, number, self._decode(memoryview(buffer)[start : start + length])))
+            rows = self._decode(bytes(memoryview(buffer)[start : start + length]))
+            found.append((connection, number, [bytes(row) for row in rows]))
             place = start + length
         del buffer[:place]
         return found
@@ -113,43 +98,40 @@ class Recording:
         del self._buffers[connection]
         connection.close()
 
-    def _commit(self, batches: Sequence[Batch]) -> None:
-        rows: Rows = [row for _, _, part in batches for row in part]
-        committed = True
+    def _keep(self, batches: Sequence[Batch]) -> None:
+        rows = [row for _, _, part in batches for row in part]
+        kept = True
         try:
-            commit(self._sink, rows, self._refused)
-        except (Unavailable, OSError) as error:
-            committed = False
-            self._waits, self._next_look = False, self._clock() + LOOK_SECONDS
-            log.error("commit_failed", reason="spooled", clicks=len(rows), error=str(error))
+            self._journal.append(rows)
+        except (SpoolFull, OSError) as error:
+            kept = False
+            log.error("journal_failed", reason="spooled", clicks=len(rows), error=str(error))
         for connection, number, _ in batches:
             if connection in self._buffers:
                 try:
-                    connection.sendall(ACK.pack(number, committed))
+                    connection.sendall(ACK.pack(number, kept))
                 except OSError:  # it is gone, or reads no more: its clicks are in its spool
                     self._drop(connection)
-
-    def _ship(self) -> None:
-        """One part. While something waits there is another each calm turn, and one each second in any case."""
-        try:
-            self._waits = self._shipper.step()
-        except (Unavailable, OSError) as error:
-            self._waits = False
-            log.warning("spool_waits", error=str(error))
-        self._next_look = self._clock() + LOOK_SECONDS
+        self._arrived()
 
     def close(self) -> None:
         for connection in list(self._buffers):
             self._drop(connection)
         self._selector.close()
-        self._sink.close()
+        self._journal.close()
 
 
-def run(config: Config, listener: socket.socket, ready: Callable[[], None]) -> None:
-    """Record until SIGTERM, then what has arrived, and end."""
+def run(config: Config, listener: socket.socket, bell: socket.socket, ready: Callable[[], None]) -> None:
+    """Record until SIGTERM, then what has arrived, and end. `bell`: a byte in it tells the shipper that there is work."""
     spools = config.data_dir / "spool"
     spools.mkdir(parents=True, exist_ok=True)
-    recording = Recording(open_sink(config.database), listener, spools, time.monotonic)
+    bell.setblocking(False)
+
+    def ring() -> None:
+        with contextlib.suppress(OSError):  # full: the shipper will look anyhow
+            bell.send(b"1")
+
+    recording = Recording(Journal(spools, config.spool.megabytes << 20), listener, ring)
 
     def stop(_signal: int, _frame: object) -> None:
         recording.stopping = True

@@ -79,13 +79,31 @@ class Spool:
 
     def _catch_up(self) -> None:
         """To the end of what others wrote or shipped meanwhile."""
-        generation = generation_of(self._handle)
-        if generation is None:
-            raise OSError(f"{self._path.name} is no spool")
+        generation = self.generation()
         if generation != self._generation:
             self._generation, self._end = generation, HEADER
         for _, place in read(self._handle, generation, self._end):
             self._end = place
+
+    @property
+    def used(self) -> int:
+        """Bytes, as of the last `append`."""
+        return self._end
+
+    def generation(self) -> int:
+        """Raises OSError where the file is no spool any more."""
+        found = generation_of(self._handle)
+        if found is None:
+            raise OSError(f"{self._path.name} is no spool")
+        return found
+
+    def begin(self, generation: int) -> bool:
+        """Go on under a higher generation, where nothing lies in the file. False where something does."""
+        with locked(self._handle):
+            if next(read(self._handle, self.generation()), None) is not None:
+                return False
+            _begin(self._handle, generation)
+        return True
 
     def close(self) -> None:
         os.close(self._handle)
@@ -113,9 +131,13 @@ def empty(handle: int, generation: int, place: int) -> bool:
     with locked(handle):
         if generation_of(handle) != generation or next(read(handle, generation, place), None) is not None:
             return False
-        os.pwrite(handle, _GENERATION.pack(generation + 1) + _END, len(_MAGIC))
-        os.fdatasync(handle)
+        _begin(handle, generation + 1)
         return True
+
+
+def _begin(handle: int, generation: int) -> None:
+    os.pwrite(handle, _GENERATION.pack(generation) + _END, len(_MAGIC))
+    os.fdatasync(handle)
 
 
 def generation_of(handle: int) -> int | None:

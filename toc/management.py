@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 
 import structlog
 import uvloop
@@ -24,6 +25,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp
 
 from redirector import api as clicks_api
+from redirector.journal import settled
 from reputation import api as reputation_api
 from rewriter import api as rewriter_api
 from toc import chores, links_api, operations, policy_archive, refreshing, status_api
@@ -103,7 +105,7 @@ def build(
     routes: list[Route] = [
         *rewriter_api.routes(pool),
         *reputation_api.routes(services),
-        *clicks_api.routes(engine),
+        *clicks_api.routes(engine, partial(settled, config.data_dir / "spool")),
         *links_api.routes(engine, keyset, reader.stored, utc_now),
         *status_api.routes(engine, knowledge),
     ]
