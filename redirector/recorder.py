@@ -17,6 +17,7 @@ import structlog
 
 from redirector.journal import Journal
 from redirector.record import ACK, FRAME
+from redirector.shipping import Companion
 from redirector.spool import SpoolFull
 from toc.config import Config
 
@@ -28,12 +29,12 @@ Batch = tuple[socket.socket, int, list[bytes]]
 
 
 class Recording:
-    """The loop of the process. `arrived` is called after each append."""
+    """The loop of the process."""
 
-    def __init__(self, journal: Journal, listener: socket.socket, arrived: Callable[[], None]) -> None:
+    def __init__(self, journal: Journal, listener: socket.socket, shipper: Companion) -> None:
         self._journal = journal
         self._listener = listener
-        self._arrived = arrived
+        self._shipper = shipper
         self._selector = selectors.DefaultSelector()
         self._selector.register(listener, selectors.EVENT_READ)
         self._buffers: dict[socket.socket, bytearray] = {}
@@ -58,6 +59,8 @@ class Recording:
                 batches += self._read(key.fileobj)
         if batches:
             self._keep(batches)
+        else:
+            self._shipper.look()
         return bool(batches)
 
     def _accept(self) -> None:
@@ -112,7 +115,7 @@ class Recording:
                     connection.sendall(ACK.pack(number, kept))
                 except OSError:  # it is gone, or reads no more: its clicks are in its spool
                     self._drop(connection)
-        self._arrived()
+        self._shipper.ring()
 
     def close(self) -> None:
         for connection in list(self._buffers):
@@ -121,17 +124,12 @@ class Recording:
         self._journal.close()
 
 
-def run(config: Config, listener: socket.socket, bell: socket.socket, ready: Callable[[], None]) -> None:
-    """Record until SIGTERM, then what has arrived, and end. `bell`: a byte in it tells the shipper that there is work."""
+def run(config: Config, listener: socket.socket, ready: Callable[[], None]) -> None:
+    """Record until SIGTERM, then what has arrived, and end when it is shipped."""
     spools = config.data_dir / "spool"
     spools.mkdir(parents=True, exist_ok=True)
-    bell.setblocking(False)
-
-    def ring() -> None:
-        with contextlib.suppress(OSError):  # full: the shipper will look anyhow
-            bell.send(b"1")
-
-    recording = Recording(Journal(spools, config.spool.megabytes << 20), listener, ring)
+    shipper = Companion(config)
+    recording = Recording(Journal(spools, config.spool.megabytes << 20), listener, shipper)
 
     def stop(_signal: int, _frame: object) -> None:
         recording.stopping = True
@@ -142,3 +140,4 @@ def run(config: Config, listener: socket.socket, bell: socket.socket, ready: Cal
         recording.run()
     finally:
         recording.close()
+        shipper.end()

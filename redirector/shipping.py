@@ -1,18 +1,17 @@
 """The shipper: moves clicks from journal and spools into the database, a part at a time, in order, each once.
 
-A process of its own, the only writer of clicks. A commit begins as soon as the last one has ended and takes in all that
-has come meanwhile. Knows spool files and a sink. How far a file was shipped is remembered in memory
+A process of its own beside the recorder, the only writer of clicks. A commit begins as soon as the last one has ended and
+takes in all that has come meanwhile. Knows spool files and a sink. How far a file was shipped is remembered in memory
 only: after a crash its records are offered again, and their ids are known already.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import signal
 import socket
-from collections.abc import Callable
+import time
 from itertools import islice
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from redirector.click_sink import Sink, Unavailable, commit, open_sink
 from redirector.journal import NAMES, TURN, Marks
 from redirector.spool import HEADER, empty, generation_of, read
 from toc.config import Config
+from toc.supervisor import show_as
 
 log = structlog.get_logger("redirector.shipping")
 
@@ -87,19 +87,21 @@ def _age(path: Path) -> tuple[int, str]:
 
 
 class Shipping:
-    """The loop of the process. `bell`: readable when something has come."""
+    """The loop of the process. `bell`: readable when something has come, closed when nothing more will."""
 
     def __init__(self, shipper: Shipper, bell: socket.socket) -> None:
         self._shipper = shipper
         self._bell = bell
         self._well = True
-        self.stopping = False
 
     def run(self) -> None:
-        """Until `stopping`, then on for all that lies there, if the database takes it."""
-        tidy = True
-        while not self.stopping:
-            tidy = not self._step(tidy=tidy) and not self._wait()
+        """Until the bell is closed, then on for all that lies there, if the database takes it."""
+        tidy = open_ended = True
+        while open_ended:
+            tidy = not self._step(tidy=tidy)
+            if tidy:
+                heard, open_ended = self._wait()
+                tidy = not heard
         while self._step(tidy=True):
             pass
 
@@ -114,29 +116,68 @@ class Shipping:
         self._well = True
         return moved
 
-    def _wait(self) -> bool:
-        """For the bell; where the database failed, for a while whatever rings. Whether it rang."""
-        heard, _, _ = select.select([self._bell] if self._well else [], [], [], LOOK_SECONDS)
-        with contextlib.suppress(BlockingIOError):
-            while self._bell.recv(4096):
-                pass
-        return bool(heard)
+    def _wait(self) -> tuple[bool, bool]:
+        """For the bell; where the database failed, for a while whatever rings. Whether it rang, whether it still may."""
+        heard, _, _ = select.select([self._bell], [], [], LOOK_SECONDS)
+        if heard and not self._well:
+            time.sleep(LOOK_SECONDS)
+        try:
+            return bool(heard), not heard or self._bell.recv(65536) != b""
+        except OSError:
+            return True, False
 
 
-def run(config: Config, bell: socket.socket, ready: Callable[[], None]) -> None:
-    """Ship until SIGTERM, then what lies there, and end."""
-    spools = config.data_dir / "spool"
-    spools.mkdir(parents=True, exist_ok=True)
-    bell.setblocking(False)
-    sink = open_sink(config.database)
-    shipping = Shipping(Shipper(spools, sink, spools / "refused.jsonl"), bell)
+class Companion:
+    """The process, from the recorder's side. Forked before the recorder has threads or connections."""
 
-    def stop(_signal: int, _frame: object) -> None:
-        shipping.stopping = True
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._start()
 
-    signal.signal(signal.SIGTERM, stop)
+    def _start(self) -> None:
+        mine, its = socket.socketpair()
+        mine.setblocking(False)
+        self._pid = os.fork()
+        if self._pid == 0:
+            mine.close()
+            _become(self._config, its)
+        its.close()
+        self._bell = mine
+
+    def ring(self) -> None:
+        """Something has come."""
+        try:
+            self._bell.send(b"1")
+        except BlockingIOError:  # it has not even heard the last ones
+            pass
+        except OSError:
+            self.look()
+
+    def look(self) -> None:
+        """A new one where it has died."""
+        if os.waitpid(self._pid, os.WNOHANG)[0]:
+            log.error("shipper_restarted")
+            self._bell.close()
+            self._start()
+
+    def end(self) -> None:
+        """It ships what lies there and ends."""
+        self._bell.close()
+        os.waitpid(self._pid, 0)
+
+
+def _become(config: Config, bell: socket.socket) -> None:
+    """The process's whole life. Never returns."""
+    code = 1
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the closed bell ends it, after the recorder's last click
+    show_as("shipper")
     try:
-        ready()
-        shipping.run()
-    finally:
+        spools = config.data_dir / "spool"
+        sink = open_sink(config.database)
+        Shipping(Shipper(spools, sink, spools / "refused.jsonl"), bell).run()
         sink.close()
+        code = 0
+    except Exception as error:
+        log.exception("shipper_failed", error=str(error))
+    finally:
+        os._exit(code)

@@ -1,7 +1,7 @@
 """``toc serve``: reads and checks everything, binds the sockets, and hands each child what it needs.
 
 supervisor ─┬─ recorder           takes clicks from the workers into its journal
-            ├─ shipper            brings them into the database
+            │   └─ shipper        brings them into the database
             ├─ worker 1..N        public listener
             └─ manager            management listener, lists, snapshot, rewriting pool
 """
@@ -14,6 +14,7 @@ import socket
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from prometheus_client import values
@@ -108,7 +109,6 @@ def _children(
 ) -> list[Child]:
     """What the children need is imported here, in the parent and before the first fork: they share its memory."""
     from redirector import recorder as recording
-    from redirector import shipping
     from toc import management, worker
 
     config = startup.config
@@ -119,14 +119,11 @@ def _children(
         return lambda ready: worker.run(startup, place, ready)
 
     children = [
-        Child(f"worker-{number}", worker_of(number), stage=2)
+        Child(f"worker-{number}", worker_of(number), stage=1)
         for number in range(mode.workers or config.service.workers)
     ]
     if admin is not None:
-        rings, hears = socket.socketpair()
-        children.append(Child("shipper", lambda ready: shipping.run(config, hears, ready), stage=0, rolls=False))
-        children.append(
-            Child("recorder", lambda ready: recording.run(config, recorder[0], rings, ready), 1, rolls=False)
-        )
-        children.append(Child("manager", lambda ready: management.run(startup, admin, ready), stage=2))
+        run_recorder = partial(recording.run, config, recorder[0])
+        children.append(Child("recorder", run_recorder, stage=0))
+        children.append(Child("manager", lambda ready: management.run(startup, admin, ready), stage=1))
     return children

@@ -32,12 +32,11 @@ READY_SECONDS = 60.0
 
 @dataclass
 class Child:
-    """One role. `stage`: children of a lower stage start first and end last. `rolls`: replaced by a reload."""
+    """One role. `stage`: children of a lower stage start first and end last."""
 
     name: str
     run: Callable[[Callable[[], None]], None]
     stage: int
-    rolls: bool = True
     pid: int = 0
     started: float = 0.0
     failures: int = 0
@@ -173,9 +172,9 @@ class Supervisor:
         self._start(child)
 
     def _roll(self) -> None:
-        """A new process for each child but those that keep the record; the old one ends when the new one answers."""
+        """A new process for each child but the recorder; the old one ends when the new one answers."""
         for child in self._children:
-            if not child.rolls:
+            if child.stage == 0:
                 continue
             old = child.pid
             self._start(child)
