@@ -6,6 +6,7 @@ the bytes that the gateway handed over, and those are rewritten once more: the t
 
 from __future__ import annotations
 
+import os
 import re
 import tarfile
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ from tests.e2e.conftest import Service
 from tests.e2e.postfix import Submission, crlf
 
 SENDER = "sender@example.org"
+MAILS = 300 if os.environ.get("TOC_LONG") == "1" else 40
+"""Mails of the corpus that each gateway is given."""
+
 OURS = re.compile(rb"/u/[a-z0-9.-]+/1[A-Za-z0-9_-]{40,}")
 
 

@@ -7,7 +7,6 @@ user: it runs in a mount namespace of its own where that user exists.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import time
@@ -20,10 +19,9 @@ import pytest
 
 from tests.conftest import ROOT, require_program
 from tests.e2e.conftest import Service, serve, start, stop
-from tests.e2e.gateways import OURS, faults, sample
+from tests.e2e.gateways import MAILS, OURS, faults, sample
 from tests.e2e.postfix import Postfix, Sink, Submission, free_port, running_sink, send
 
-MAILS = 300 if os.environ.get("TOC_LONG") == "1" else 40
 UID = 64_321
 SETTINGS = """\
 exim_path = {binary}
