@@ -108,8 +108,12 @@ def seen(page: Page, html: str) -> tuple[list[Any], list[str]]:
     return tree, targets
 
 
-def faults(page: Page, html: str, *, inert: bool = True) -> list[str]:
-    """What is wrong after rewriting. `inert`: the document need not have a foreign target in this browser."""
+def faults(page: Page, html: str, *, inert: bool = True, other_reading: bool = False) -> list[str]:
+    """What is wrong after rewriting.
+
+    inert:         the document need not have a foreign target in this browser
+    other_reading: what is a link for another browser is text in this one, and changes
+    """
     result = rewrite_html(html, part="1", protect=protect, options=Options())
     output = apply(html, result.edits)
     tree, targets = seen(page, html)
@@ -119,7 +123,7 @@ def faults(page: Page, html: str, *, inert: bool = True) -> list[str]:
         found.append("no attack: the browser sees no foreign target")
     if left := [url for url in new_targets if is_foreign(url)]:
         found.append(f"left: {left}")
-    if tree != new_tree:
+    if tree != new_tree and not other_reading:
         place = next((n for n, (a, b) in enumerate(zip(tree, new_tree, strict=False)) if a != b), -1)
         found.append(f"the tree differs: {tree[place : place + 2]} became {new_tree[place : place + 2]}")
     if not result.sound:
@@ -135,7 +139,11 @@ def test_the_attack_catalogue(browser_page: Page) -> None:
     failures = [
         f"{case['id']} ({case['why']}): {found}"
         for case in ATTACKS
-        if (found := faults(browser_page, case["html"], inert=case.get("inert", False)))
+        if (
+            found := faults(
+                browser_page, **{"inert": False} | {k: v for k, v in case.items() if k not in ("id", "why")}
+            )
+        )
     ]
     assert not failures, f"{len(failures)} of {len(ATTACKS)}:\n" + "\n".join(failures)
     assert len(ATTACKS) > 200
