@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from toc import audit
 from toc.access import Scope
-from toc.errors import Conflict, Invalid, NotFound
+from toc.errors import Conflict, Invalid, NotFound, Overloaded
 from toc.store.schema import sessions, sign_ins, users
 from toc.store.writing import insert
 
@@ -32,6 +32,7 @@ MIN_PASSWORD = 12
 
 MAX_PASSWORD = 256
 HASHES_AT_ONCE = 2
+HASHES_WAITING = 20
 """Each takes 64 MiB and a core for some 50 ms: strangers must not be able to fill the machine with sign-ins."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,126}[a-z0-9]|[a-z0-9]")
@@ -85,19 +86,30 @@ class LocalDirectory:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._busy = asyncio.Semaphore(HASHES_AT_ONCE)
+        self._waiting = 0
 
     async def account(self, name: str, password: str) -> Account | None:
         async with self._engine.connect() as connection:
             row = (await connection.execute(select(users).where(users.c.name == name))).mappings().first()
         known = row is not None and row["disabled"] is None
         digest = row["password"] if row is not None and known else _nobodys_hash()
-        async with self._busy:
-            fits = await asyncio.to_thread(_fits, digest, password)
+        fits = await self._checked(digest, password)
         if row is None or not known or not fits:
             return None
         if _hasher.check_needs_rehash(digest):
             await self._rehash(name, password)
         return account_of(row)
+
+    async def _checked(self, digest: str, password: str) -> bool:
+        """Raises Overloaded."""
+        if self._waiting >= HASHES_WAITING:
+            raise Overloaded("too many sign-ins at once; try again in a few seconds")
+        self._waiting += 1
+        try:
+            async with self._busy:
+                return await asyncio.to_thread(_fits, digest, password)
+        finally:
+            self._waiting -= 1
 
     async def _rehash(self, name: str, password: str) -> None:
         async with self._busy:

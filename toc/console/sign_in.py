@@ -16,7 +16,7 @@ from toc.console.desk import Desk, account_of, actor_of, session_of
 from toc.console.headers import HEADERS
 from toc.console.render import LANGUAGES
 from toc.console.show import cleaned
-from toc.errors import Invalid, RateLimited, RequestError, Unauthenticated
+from toc.errors import Invalid, Overloaded, RateLimited, RequestError, Unauthenticated
 from toc.lockout import sign_in
 from toc.sessions import new_token
 
@@ -38,7 +38,7 @@ def _door(desk: Desk) -> list[Route]:
             account = await sign_in(
                 desk.engine, desk.directory, name, fields.get("password", ""), network=desk.network(request), now=now
             )
-        except (Unauthenticated, RateLimited) as error:
+        except (Unauthenticated, RateLimited, Overloaded) as error:
             return _form(desk, request, place, name=name, refused=error)
         former = await gate.find_session(desk, request)
         async with desk.engine.begin() as connection:
@@ -105,7 +105,7 @@ def _own_account(desk: Desk) -> list[Route]:
             accounts.checked_password(new, account.name)
             present = fields.get("present", "")
             await sign_in(desk.engine, desk.directory, account.name, present, network=desk.network(request), now=now)
-        except (Invalid, Unauthenticated, RateLimited) as error:
+        except (Invalid, Unauthenticated, RateLimited, Overloaded) as error:
             return _account(desk, request, refused=error)
         async with desk.engine.begin() as connection:
             await accounts.set_password(connection, account.name, new, actor=actor_of(request), now=now)

@@ -64,6 +64,7 @@ CODES: Mapping[str, str] = {
 REFUSALS: Mapping[str, str] = {
     "unauthenticated": mark("Name and password do not belong together."),
     "rate_limited": mark("Too many failed sign-ins. Wait a little, then try again."),
+    "overloaded": mark("Too many sign-ins at once. Try again in a few seconds."),
     "forbidden": mark("You may not do this"),
     "not_found": mark("There is no such page"),
     "bad_request": mark("This request was not understood"),

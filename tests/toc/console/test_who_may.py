@@ -8,7 +8,9 @@ a guesser is slowed down and nobody is locked out from where they usually sit.
 
 from __future__ import annotations
 
+import asyncio
 import re
+from dataclasses import replace
 from datetime import timedelta
 
 import httpx
@@ -20,7 +22,7 @@ from tests.toc.console.conftest import BASE, PASSWORD, USERS, Site, enter, post,
 from toc import accounts, lockout, sessions
 from toc.accounts import Role
 from toc.console import app, gate, rules
-from toc.errors import Conflict, Invalid
+from toc.errors import Conflict, Invalid, Overloaded
 from toc.store.schema import audit, sign_ins
 from toc.store.schema import sessions as session_table
 
@@ -149,7 +151,35 @@ async def test_cookies(site: Site) -> None:
     assert "SameSite=lax" in cookie
     assert "Path=/" in cookie
     assert "Secure" not in cookie
-    assert gate.cookie_name(True, "session") == "__Host-toc-session"
+
+
+async def test_cookies_with_tls(site: Site) -> None:
+    """Behind a proxy, too: the settings say so, never a header."""
+    site.desk = replace(site.desk, secure=True)
+    browser = site.browser()
+    browser.base_url = httpx.URL(BASE.replace("http:", "https:"))
+    page = await browser.get("/console/sign-in")
+    (form,) = page.headers.get_list("set-cookie")
+    token = re.search(r'name="csrf" value="([^"]+)"', page.text).group(1)
+    headers = {"Origin": BASE.replace("http:", "https:"), "Cookie": form.partition(";")[0]}
+    fields = {"csrf": token, "name": "ana", "password": PASSWORD}
+    answer = await browser.post("/console/sign-in", data=fields, headers=headers)
+    (session, _dropped) = answer.headers.get_list("set-cookie")
+    for cookie in (form, session):
+        assert cookie.startswith("__Host-toc-")
+        assert {"Secure", "HttpOnly", "Path=/"} <= set(cookie.split("; "))
+        assert "Domain" not in cookie
+    assert (await browser.post("/console/sign-in", data=fields, headers={**headers, "Origin": BASE})).status_code == 403
+
+
+async def test_a_flood_of_sign_ins_waits_outside(site: Site) -> None:
+    """Each check costs memory and a core; those beyond a few are sent away at once, and the others are answered."""
+    directory = accounts.LocalDirectory(site.engine)
+    asked = [directory.account("ana", "a wrong pass phrase") for _ in range(accounts.HASHES_WAITING + 5)]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert sum(isinstance(answer, Overloaded) for answer in answers) == 5
+    assert answers.count(None) == accounts.HASHES_WAITING
+    assert await directory.account("ana", PASSWORD) is not None
 
 
 async def test_a_session_ends(site: Site) -> None:
