@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,12 +20,14 @@ from urllib.parse import parse_qs, quote, urlsplit
 import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
+from typer.testing import CliRunner
 
-from tests.e2e.conftest import READER, TOC, Service, start, stop
-from tests.e2e.test_pages_browser import AXE_RUN, axe, browser, width_of
+from tests.e2e.conftest import READER, Service, start, stop
+from tests.e2e.test_pages_browser import AXE_RUN, browser, width_of
 from tests.e2e.test_pages_browser import RULES as RULES_OF_AXE
+from toc import cli
 
-__all__ = ["axe", "browser"]
+__all__ = ["browser"]
 
 PASSWORD = "a long enough pass phrase"
 EVIL = "https://login.evil-bank.example/reset?token=s3cr3t-t0k3n&user=alice"
@@ -61,8 +62,8 @@ def recorded(service: Service, **filters: str) -> dict[str, object]:
 
 
 def as_user(service: Service, name: str, role: str) -> None:
-    command = [*TOC, "users", "add", name, "--role", role, "--password-stdin", "--config", str(service.settings)]
-    subprocess.run(command, input=PASSWORD, text=True, check=True, capture_output=True)
+    command = ["users", "add", name, "--role", role, "--password-stdin", "--config", str(service.settings)]
+    assert CliRunner().invoke(cli.app, command, input=PASSWORD).exit_code == 0
 
 
 def mail(subject: str, url: str) -> bytes:

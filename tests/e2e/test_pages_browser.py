@@ -10,8 +10,6 @@ With `TOC_SHOTS` set, a picture of each is left in that folder.
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -27,7 +25,6 @@ from redirector.pages import Renderer, Story
 from redirector.words import Page as Kind
 from tests.conftest import require_program
 
-AXE = "axe-core@4.14.1"
 AXE_RUN = "options => axe.run(options).then(result => result.violations.map(one => [one.id, one.nodes[0].html]))"
 RULES: dict[str, dict[str, object]] = {"light": {}, "dark": {"runOnly": ["color-contrast"]}}
 """By night only the colours differ."""
@@ -137,20 +134,6 @@ def browser() -> Iterator[Browser]:
         )
         yield found
         found.close()
-
-
-@pytest.fixture(scope="module")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The source of axe-core, by npm's own client."""
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("npm is not installed, so axe-core cannot be fetched")
-    folder = tmp_path_factory.mktemp("axe")
-    command = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(folder), AXE]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    if done.returncode != 0:
-        pytest.skip(f"npm could not install {AXE}")
-    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8")
 
 
 @pytest.fixture
