@@ -221,6 +221,7 @@ def test_filters_stand_in_the_url_and_update_as_one_types(service: Service, tab:
     expect(tab.locator("#results tbody tr")).to_have_count(1)
     assert parse_qs(urlsplit(tab.url).query) == {"url": ["phish[.]exam"]}
     expect(tab.locator("#results")).to_contain_text("ご請求書のご案内")
+    expect(tab.locator("#found")).to_have_text("Rows found: 1")
     tab.get_by_label("Action").select_option("allow")
     expect(tab.locator("#results")).to_contain_text("No click fits these filters.")
     assert parse_qs(urlsplit(tab.url).query) == {"url": ["phish[.]exam"], "action": ["allow"]}

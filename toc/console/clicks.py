@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,7 +21,8 @@ from toc import audit, message_search
 from toc.console.answer import asked_for_part, page, viewer_zone
 from toc.console.desk import Desk, actor_of
 from toc.console.question import Question, asked, of_mail
-from toc.console.show import cleaned, refanged
+from toc.console.render import zone_of
+from toc.console.show import cleaned, field_time, refanged
 from toc.errors import BadUrl, NotFound, RequestError
 from toc.policy import Action, Policy, mail_rules, treatment
 from toc.store.schema import hits
@@ -54,7 +56,7 @@ def routes(desk: Desk) -> list[Route]:
         template, status = ("clicks_rows.html", 200) if part else ("clicks.html", 422 if refused else 200)
         return page(
             desk, request, template, status, asked=filters, choices=CHOICES, clicks=found,
-            filters=dict.fromkeys(click_search.FILTERS, "") | filters, following=following, refused=refused,
+            filters=in_fields(filters, viewer_zone(request)), following=following, refused=refused,
             paged="cursor" in request.query_params,
         )  # fmt: skip
 
@@ -80,6 +82,13 @@ def filters_of(request: Request, names: tuple[str, ...]) -> dict[str, str]:
     query = request.query_params
     found = {name: text for name in names if (text := cleaned(query.get(name, "")))}
     return {name: refanged(text) if name in ("url", "host", "domain") else text for name, text in found.items()}
+
+
+def in_fields(filters: Mapping[str, str], zone: ZoneInfo) -> dict[str, str]:
+    """What the form's fields hold: every one, and times as such fields can show them."""
+    named = zone_of(filters.get("zone", ""), zone.key)
+    times = {name: field_time(filters[name], named) for name in ("from", "to") if name in filters}
+    return dict.fromkeys(click_search.FILTERS, "") | filters | times
 
 
 def with_zone(filters: Mapping[str, str], request: Request) -> dict[str, str]:

@@ -99,6 +99,16 @@ def moment_of(value: datetime | str) -> datetime:
     return value if isinstance(value, datetime) else datetime.fromisoformat(value)
 
 
+def field_time(text: str, zone: ZoneInfo) -> str:
+    """A filter's time as a form field can hold it (``2026-11-24T09:00``), in `zone`; empty where it is none."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return ""
+    there = (moment.astimezone(zone) if moment.tzinfo else moment).replace(tzinfo=None)
+    return there.isoformat(timespec="seconds" if there.second else "minutes")
+
+
 def when(value: datetime | str, zone: ZoneInfo) -> Markup:
     """A time in the viewer's zone, with UTC on hover."""
     moment = moment_of(value)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import re
+from zoneinfo import ZoneInfo
 
 import pytest
 from selectolax.lexbor import LexborHTMLParser
@@ -105,6 +106,25 @@ async def test_every_answer_has_the_headers(site: Site) -> None:
     assert away.headers["cache-control"] == "no-store"
 
 
+async def test_a_search_says_what_it_searches_for(site: Site) -> None:
+    """A filter that the form has no choice for, or of another zone, is on the page all the same."""
+    browser = await site.signed_in("vera")
+    query = {"reason": "no_such_reason", "zone": "Europe/Berlin", "from": "2026-01-01"}
+    page = (await browser.get("/console/clicks", params=query)).text
+    assert "<option selected>no_such_reason</option>" in page
+    assert "From and To are times of Europe/Berlin." in page
+    for wrong in ({"zone": "Nowhere/Town"}, {"from": "yesterday"}, {"network": "x"}, {"action": "allow'"}):
+        answer = await browser.get("/console/clicks", params=wrong)
+        assert answer.status_code == 422
+        assert "These filters were not understood." in answer.text
+
+
+async def test_the_way_in(site: Site) -> None:
+    browser = await site.signed_in("vera")
+    answer = await browser.get("/console", follow_redirects=True)
+    assert (answer.status_code, answer.url.path) == (200, "/console/")
+
+
 async def test_no_page_has_a_script_or_style_of_its_own(site: Site) -> None:
     browser = await site.signed_in("adam")
     for place in ("", "clicks", "objects", "policy", "keys", "audit", "account", "reports"):
@@ -159,6 +179,20 @@ def test_what_a_report_writes_is_understood(text: str) -> None:
 
 def test_refanging_leaves_ipv6_and_ordinary_text_alone() -> None:
     assert show.refanged("http://[2001:db8::1]/x?a[0]=1") == "http://[2001:db8::1]/x?a[0]=1"
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("2026-11-24", "2026-11-24T00:00"),
+        ("2026-11-24T09:30", "2026-11-24T09:30"),
+        ("2026-11-24T09:30:05", "2026-11-24T09:30:05"),
+        ("2026-11-24T00:30:00Z", "2026-11-24T09:30"),
+        ("yesterday", ""),
+    ],
+)
+def test_times_in_fields(text: str, field: str) -> None:
+    assert show.field_time(text, ZoneInfo("Asia/Tokyo")) == field
 
 
 def test_shown_names_what_hides() -> None:

@@ -18,7 +18,9 @@
     if (zone === page.dataset.zone) return;
     const note = document.querySelector("footer p");
     if (note) note.textContent = note.textContent.replace(page.dataset.zone, zone);
-    for (const field of document.querySelectorAll("input[name=zone]")) field.value = zone;
+    for (const field of document.querySelectorAll("input[name=zone]")) {
+      if (field.value === page.dataset.zone) field.value = zone;
+    }
   }
 
   function say(text) {
@@ -46,7 +48,14 @@
     const token = document.querySelector("meta[name=csrf]");
     if (event.detail.verb !== "get" && token) event.detail.headers["X-CSRF-Token"] = token.content;
   });
-  document.addEventListener("htmx:afterSwap", (event) => { localTimes(event.target); showCopyButtons(event.target); });
+  document.addEventListener("htmx:afterSwap", (event) => {
+    localTimes(event.target);
+    showCopyButtons(event.target);
+    const found = document.getElementById("found"); // said aloud, where the table itself would be too long
+    if (found && event.target.id === "results") {
+      found.textContent = `${found.dataset.words} ${event.target.querySelectorAll("tbody tr").length}`;
+    }
+  });
   for (const name of ["htmx:sendError", "htmx:responseError"]) document.addEventListener(name, () => say(said.dataset.failed));
 
   // A chart is drawn from its table, so that both always say the same.
