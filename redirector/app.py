@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from redirector.click import Road, page_answer
 from redirector.http import POLICY, SAFETY_HEADERS, Answer, Receive, Request, Scope, Send, header_lines, send, text
-from redirector.metrics import ANSWERS
+from redirector.metrics import ANSWERS, SHED
+from redirector.negotiate import negotiate
 from redirector.pages import Renderer, Story
 from redirector.rate import Network, RateLimiter, client_of
 from redirector.words import Page
 from toc.config import Config
+
+MAX_OVERLOADED = 100
+"""Ten languages, and the few depths of paths that there are."""
 
 RETRY_AFTER = (b"retry-after", b"2")
 
@@ -37,6 +42,7 @@ class App:
         self._limits = limits
         self._bad = bad
         self._in_work = 0
+        self._overloaded: dict[tuple[str, int], Answer] = {}
         self._static = renderer.static_files()
         self._plain: Mapping[str, Callable[[Request], Answer]] = {
             "/": self._root,
@@ -48,10 +54,10 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send_message: Send) -> None:
         if scope["type"] != "http":
             return
-        request = self._request(scope, receive)
         if self._in_work >= self._limits.capacity:
-            answer = self._page(request, Page.OVERLOADED, 503, RETRY_AFTER)
+            answer = self._shed(scope)
         else:
+            request = self._request(scope, receive)
             self._in_work += 1
             try:
                 room = request.path[:3]
@@ -64,6 +70,20 @@ class App:
                 self._in_work -= 1
         ANSWERS.add((str(answer.status),))
         await send(scope, send_message, answer)
+
+    def _shed(self, scope: Scope) -> Answer:
+        """Past capacity: nothing was looked at or begun. Made once a language, as it must cost far less than a click."""
+        SHED.add(("link" if scope["raw_path"].startswith((b"/u/", b"/p/")) else "other",))
+        wanted = next((value for name, value in scope["headers"] if name == b"accept-language"), b"").decode("latin-1")
+        language = negotiate(wanted)
+        depth = scope["raw_path"].count(b"/")
+        answer = self._overloaded.get((language, depth))
+        if answer is None:
+            request = self._request(scope, _nothing)._replace(query="")
+            answer = self._page(request, Page.OVERLOADED, 503, RETRY_AFTER)
+            if len(self._overloaded) < MAX_OVERLOADED:
+                self._overloaded[language, depth] = answer
+        return answer
 
     def _request(self, scope: Scope, receive: Receive) -> Request:
         headers = dict(scope["headers"])
@@ -112,3 +132,7 @@ class App:
             return text(404, "No security contact is configured.\n")
         expires = (datetime.now(UTC) + timedelta(days=180)).replace(microsecond=0).isoformat().replace("+00:00", "Z")
         return text(200, f"Contact: {contact}\nExpires: {expires}\n")
+
+
+async def _nothing() -> MutableMapping[str, Any]:
+    return {"type": "http.disconnect"}

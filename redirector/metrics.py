@@ -32,7 +32,9 @@ CLICKS = Tally("toc_clicks_total", "Clicks by event and action", ["event", "acti
 BAD_LINKS = Tally("toc_bad_links_total", "Links that did not open, by cause", ["cause"])
 RECORDS = Tally("toc_records_total", "Click records by where they were kept", ["kept"])
 
+SHED = Tally("toc_shed_total", "Requests answered 503 because the worker had as much as it can do", ["path"])
+
 
 def flush() -> None:
-    for tally in (ANSWERS, CLICKS, BAD_LINKS, RECORDS):
+    for tally in (ANSWERS, CLICKS, BAD_LINKS, RECORDS, SHED):
         tally.flush()
