@@ -86,8 +86,7 @@ class Recorder(asyncio.Protocol):
         """Connect, or begin to try: without a recorder everything goes to the spool."""
         self._loop = asyncio.get_running_loop()
         await self._connect_once()
-        if self._transport is None:
-            self._connecting = self._loop.create_task(self._reconnect())
+        self._reach()
 
     async def record(self, row: Row) -> Kept:
         """Keep one row of `redirector.clicks.COLUMNS`; returns when it is durable."""
@@ -181,7 +180,12 @@ class Recorder(asyncio.Protocol):
         self._transport = None
         for batch in list(self._sent.values()):
             self._spool_batch(batch)
-        if not self._closing:
+        self._reach()
+
+    def _reach(self) -> None:
+        """One attempt at a time: two connections would each take the other's acknowledgements for its own."""
+        trying = self._connecting is not None and not self._connecting.done()
+        if self._transport is None and not self._closing and not trying:
             self._connecting = self._loop.create_task(self._reconnect())
 
     async def _reconnect(self) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,9 +86,17 @@ def new_database(url: str, name: str) -> str:
 
 
 def sqlite_database(folder: Path) -> str:
-    url = f"sqlite:///{folder}/toc.db"
-    engine.upgrade(url)
-    return url
+    """A fresh database with our schema in this folder."""
+    (folder / "toc.db").write_bytes(_empty_database())
+    return f"sqlite:///{folder}/toc.db"
+
+
+@functools.cache
+def _empty_database() -> bytes:
+    """Brought to the schema once: that takes longer than most tests."""
+    with tempfile.TemporaryDirectory() as folder:
+        engine.upgrade(f"sqlite:///{folder}/toc.db")
+        return Path(folder, "toc.db").read_bytes()
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,8 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from redirector.recorder import run
 from redirector.record import Recorder
+from redirector.recorder import run
 from redirector.spool import Spool
 from tests.conftest import ROOT
 from tests.redirector.record_data import stored
