@@ -43,6 +43,8 @@ def check(key: bytes, token: str, text: str, *, now: float) -> Nonce | None:
         expiry, level, action, group = _BODY.unpack_from(raw)
     except (binascii.Error, struct.error):
         return None
+    if urlsafe_b64encode(raw).rstrip(b"=").decode() != text:  # base64 has several spellings of one value; one is ours
+        return None
     body = raw[: _BODY.size]
     if not hmac.compare_digest(_mac(key, token, body), raw[_BODY.size :]) or expiry < now:
         return None

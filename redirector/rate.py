@@ -65,10 +65,17 @@ def client_of(peer: str, forwarded: str, proxies: tuple[Network, ...]) -> str:
         if not _in(client, proxies):
             break
         try:
-            client = str(ipaddress.ip_address(hop.strip("[]")))
+            client = str(ipaddress.ip_address(_without_port(hop)))
         except ValueError:
             break
     return client
+
+
+def _without_port(hop: str) -> str:
+    """Some proxies write ``ADDRESS:PORT`` or ``[ADDRESS]:PORT``."""
+    if hop.startswith("["):
+        return hop[1:].partition("]")[0]
+    return hop.partition(":")[0] if hop.count(":") == 1 else hop
 
 
 def _in(client: str, networks: tuple[Network, ...]) -> bool:
