@@ -88,7 +88,7 @@ def in_fields(filters: Mapping[str, str], zone: ZoneInfo) -> dict[str, str]:
     """What the form's fields hold: every one, and times as such fields can show them."""
     named = zone_of(filters.get("zone", ""), zone.key)
     times = {name: field_time(filters[name], named) for name in ("from", "to") if name in filters}
-    return {name: "" for name in click_search.FILTERS} | dict(filters) | times
+    return dict.fromkeys(click_search.FILTERS, "") | dict(filters) | times
 
 
 def with_zone(filters: Mapping[str, str], request: Request) -> dict[str, str]:
