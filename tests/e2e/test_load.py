@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from pathlib import Path
 
-
 from tests.e2e.conftest import Service, start, stop
 from tests.e2e.load import ask, clicking, sealed_paths
 
