@@ -12,7 +12,8 @@ from sqlalchemy import case
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from toc.errors import BadUrl
-from toc.store.schema import first_seen, holders, links, messages, people
+from toc.store.schema import first_seen, holders, links, messages, people, subject_grams
+from toc.store.search_text import grams
 from toc.store.writing import insert
 from toc.url import parse
 
@@ -67,6 +68,9 @@ async def store(connection: AsyncConnection, record: MessageRecord) -> None:
         )
         .on_conflict_do_nothing()
     )
+    if added.rowcount and (pairs := grams(record.subject)):
+        found = [{"gram": gram, "message_ref": record.ref} for gram in sorted(pairs)]
+        await connection.execute(insert(connection, subject_grams).on_conflict_do_nothing(), found)
     if record.recipients:
         rows = [{"message_ref": record.ref, "recipient_ref": ref} for ref in sorted(set(record.recipients))]
         await connection.execute(insert(connection, holders).on_conflict_do_nothing(), rows)

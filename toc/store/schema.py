@@ -89,6 +89,16 @@ messages = Table(
     Index("messages_sender", "sender_ref"),
 )
 
+subject_grams = Table(
+    "subject_grams",
+    metadata,
+    Column("gram", String(2), primary_key=True),
+    Column("message_ref", LargeBinary(8), primary_key=True),
+    sqlite_with_rowid=False,
+)
+"""Pairs of characters of subjects (`toc.store.search_text`). The trigrams of URLs stand in each database's own kind of index
+(migration 0004)."""
+
 holders = Table(
     "holders",
     metadata,
@@ -156,11 +166,12 @@ clicks = Table(
     Column("policy", String(12), nullable=False),
     Index("clicks_time", "time"),
     Index("clicks_grp", "grp"),
-    Index("clicks_recipient", "recipient_ref", "time"),
+    Index("clicks_recipient", "recipient_ref", "seq"),
     Index("clicks_message", "message_ref"),
-    Index("clicks_host", "host", "time"),
-    Index("clicks_domain", "domain", "time"),
-    Index("clicks_network", "network", "time"),
+    Index("clicks_host", "host", "seq"),
+    Index("clicks_domain", "domain", "seq"),
+    Index("clicks_network", "network", "seq"),
+    Index("clicks_reasons", "reasons", "seq"),
 )
 """One event a row. `reasons`: codes between commas, one before and after. `evidence`: JSON (`redirector.clicks`)."""
 
