@@ -18,6 +18,9 @@ HEAD_SECONDS = 10.0
 MAX_HEAD = 65_536
 """Bytes; the longest link is about 11 KiB, and some clients send cookies of 32 KiB for other sites of the domain."""
 
+LINGER_SECONDS = 1.0
+"""How long an idle connection stays open when the server ends: closing it at once would cut off a request under way."""
+
 ANSWER = "toc.answer"
 _EXTENSIONS: dict[str, dict[object, object]] = {ANSWER: {}}
 
@@ -29,6 +32,7 @@ class LimitedProtocol(HttpToolsProtocol):
     _head_size = 0
     _in_head = True
     _last = b""
+    _ending = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -80,7 +84,7 @@ class LimitedProtocol(HttpToolsProtocol):
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
             expect_100_continue=self.expect_100_continue,
-            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            keep_alive=version != "1.0" and self.parser.should_keep_alive() and not self._ending,
             on_response=self.on_response_complete,
         )
         if before is None or before.response_complete:
@@ -88,6 +92,18 @@ class LimitedProtocol(HttpToolsProtocol):
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))
+
+    def shutdown(self) -> None:
+        """The server ends: what was begun is finished, and a request that is on its way already is still answered."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+            return
+        self._ending = True
+        self.loop.call_later(LINGER_SECONDS, self._end_if_idle)
+
+    def _end_if_idle(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
 
     def _take_url(self) -> None:
         """Raises what makes the parser answer 400, where the target of the request is none."""

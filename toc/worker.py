@@ -38,6 +38,9 @@ from toc.verdict import Verdict
 
 log = structlog.get_logger("toc.worker")
 
+ACCEPT_SECONDS = 0.05
+"""Longer than a turn of the event loop takes under load."""
+
 REFRESH_SECONDS = 0.25
 """How often the files of `Knowledge` are looked at: a change is effective on every worker within a second."""
 
@@ -158,6 +161,13 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """First no new connections; those that were accepted in the same moment become known before all are told."""
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(ACCEPT_SECONDS)
+        await super().shutdown(sockets)
 
 
 async def serve_http(
