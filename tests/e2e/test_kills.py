@@ -1,0 +1,65 @@
+"""kill -9 under load.
+
+Invariant: whatever process is killed whenever, every click that got its answer is on record, once; a click without one is
+there once at most; clicks go on.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from pathlib import Path
+
+from tests.e2e.clicking import clicking, until_on_record
+from tests.e2e.conftest import Service, serve, start, stop
+from tests.e2e.processes import children, kill
+
+KILLS = 500 if os.environ.get("TOC_LONG") == "1" else 20
+ROLES = ("toc-recorder", "toc-shipper", "toc-worker-0", "toc-worker-1", "toc-recorder", "toc-manager", "supervisor")
+
+
+def kill_one(running: Service, role: str, chance: random.Random) -> Service:
+    """Kill the process of this role, once there is one. A supervisor is started again, as systemd would."""
+    if role == "supervisor":
+        family = children(running.process.pid)
+        running.process.kill()
+        running.process.wait()
+        until_gone(set(family))  # they hold its port; systemd waits for the whole group too
+        return serve(running.folder, running.settings, running.key, "--workers", "2")
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        found = [pid for pid, name in children(running.process.pid).items() if name == role]
+        if found:
+            kill(chance.choice(found))
+            return running
+        time.sleep(0.02)
+    raise AssertionError(f"no {role} within half a minute")
+
+
+def until_gone(pids: set[int], seconds: float = 40.0) -> None:
+    end = time.monotonic() + seconds
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        assert time.monotonic() < end, "the children outlive their supervisor"
+        time.sleep(0.02)
+
+
+def test_every_click_that_got_its_answer_is_on_record_once(tmp_path: Path) -> None:
+    chance = random.Random(500)
+    running = start(tmp_path, "--workers", "2", more="\n[spool]\nmegabytes = 8\n")
+    database = tmp_path / "toc" / "toc.db"
+    link = running.link("http://kill.example/")
+    with clicking(link) as load:
+        for number in range(KILLS):
+            time.sleep(chance.uniform(0.0, 0.4))
+            before = len(load.answered)
+            running = kill_one(running, ROLES[number % len(ROLES)], chance)
+            end = time.monotonic() + 30
+            while len(load.answered) < before + 5:
+                assert time.monotonic() < end, f"no clicks go on after kill {number}"
+                time.sleep(0.01)
+    assert set(load.answered.values()) == {302}
+    assert len(load.answered) > 10 * KILLS
+    until_on_record(database, load)
+    assert stop(running) == 0
+    until_on_record(database, load, 0.0)
