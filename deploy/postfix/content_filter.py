@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """An after-queue content filter for Postfix: SMTP in, ``POST /v1/messages/rewrite``, SMTP out.
 
-Needs aiosmtpd and httpx. Keeps nothing: Postfix is told 250 only when the mail is back in its queue. Whatever fails, here
-or behind, is a temporary failure, and Postfix keeps the mail.
+Needs aiosmtpd and httpx. Keeps nothing: Postfix is told 250 only when the mail is back in its queue. Whatever fails here is
+a temporary failure, and Postfix keeps the mail.
 
     content_filter.py --api http://127.0.0.1:8081 --key-file /etc/toc/api-key --listen 127.0.0.1:10025 --next 127.0.0.1:10026
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import smtplib
 import sys
 from pathlib import Path
@@ -26,12 +27,19 @@ class Forwarded(SMTP):
     """SMTP with XFORWARD (Postfix's XFORWARD_README): which host has really delivered the mail."""
 
     line_length_limit = 1 << 30
+    command_size_limit = 4096  # Postfix's line_length_limit is 2048, and XFORWARD holds names of hosts
 
     async def smtp_XFORWARD(self, argument: str | None) -> None:
-        words = dict(word.split("=", 1) for word in (argument or "").split() if "=" in word)
-        facts = getattr(self.session, "xforward", {}) | {name.upper(): value for name, value in words.items()}
-        self.session.xforward = facts
+        self.session.xforward = [*getattr(self.session, "xforward", ()), argument or ""]
         await self.push("250 2.0.0 Ok")
+
+    def _getaddr(self, arg: str) -> tuple[str | None, str | None]:
+        """The address as Postfix has taken it, brackets included: what it queued is not for us to refuse or to spell anew.
+
+        With its brackets even the empty sender of a bounce is something; aiosmtpd refuses it else.
+        """
+        found = re.fullmatch(r"(<(?:\"(?:[^\"\\]|\\.)*\"|[^\"<>])*>)(?: (.*))?", arg)
+        return (found[1], found[2] or "") if found else (None, None)
 
 
 class Filter:
@@ -49,27 +57,25 @@ class Filter:
         return [responses[0], XFORWARD, *responses[1:]]
 
     async def handle_DATA(self, _server: SMTP, session: Session, envelope: Envelope) -> str:
-        try:
-            content = await self._rewritten(session, envelope)
-            if content is None:
-                return TRY_AGAIN
-            return await asyncio.to_thread(self._send, envelope, content)
-        except (httpx.HTTPError, OSError, smtplib.SMTPException) as error:
-            print(f"content_filter: {error!r}", file=sys.stderr)
-            return TRY_AGAIN
+        forwarded = getattr(session, "xforward", [])
+        session.xforward = []  # each mail of a session has its own
+        content = await self._rewritten(forwarded, envelope)
+        return TRY_AGAIN if content is None else await asyncio.to_thread(self._send, forwarded, envelope, content)
 
-    async def _rewritten(self, session: Session, envelope: Envelope) -> bytes | None:
+    async def handle_exception(self, error: Exception) -> str:
+        print(f"content_filter: {error!r}", file=sys.stderr)
+        return TRY_AGAIN
+
+    async def _rewritten(self, forwarded: list[str], envelope: Envelope) -> bytes | None:
         raw = bytes(envelope.original_content or b"")
-        facts = getattr(session, "xforward", {})
-        address = facts.get("ADDR", "").removeprefix("IPV6:")
+        address = re.search(r"\bADDR=(?:IPV6:)?([0-9A-Fa-f.:]+)", " ".join(forwarded))
         headers = [
             ("Content-Type", "message/rfc822"),
             ("Toc-Direction", self._direction),
-            ("Toc-Sender", envelope.mail_from or ""),
-            *(("Toc-Recipient", recipient) for recipient in envelope.rcpt_tos),
+            ("Toc-Sender", str(envelope.mail_from)[1:-1]),
+            *(("Toc-Recipient", recipient[1:-1]) for recipient in envelope.rcpt_tos),
+            *([("Toc-Client-Address", address[1])] if address else []),
         ]
-        if address and address != "[UNAVAILABLE]":
-            headers.append(("Toc-Client-Address", address))
         encoded = [(name.encode(), value.encode()) for name, value in headers]
         answer = await self._client.post("/v1/messages/rewrite", content=raw, headers=encoded)
         if answer.status_code not in (200, 204) or "toc-disposition" in answer.headers:
@@ -77,16 +83,24 @@ class Filter:
             return None
         return answer.content if answer.status_code == 200 else raw
 
-    def _send(self, envelope: Envelope, content: bytes) -> str:
-        """Hand it on. The answer behind is the answer here, so that a refusal reaches Postfix as what it is."""
+    def _send(self, forwarded: list[str], envelope: Envelope, content: bytes) -> str:
+        """Hand it on, to all its recipients or none. The answer behind is the answer here, a refusal included."""
         with smtplib.SMTP(*self._next, timeout=300) as client:
             client.ehlo()
+            client.command_encoding = "utf-8"
             options = [option for option in envelope.mail_options if option.upper() in ("BODY=8BITMIME", "SMTPUTF8")]
-            try:
-                refused = client.sendmail(envelope.mail_from or "", envelope.rcpt_tos, content, mail_options=options)
-            except smtplib.SMTPResponseException as error:
-                return f"{error.smtp_code} {error.smtp_error.decode('ascii', 'replace').splitlines()[0]}"
-        return TRY_AGAIN if refused else "250 2.0.0 Ok"
+            commands = [f"XFORWARD {line}" for line in forwarded if client.has_extn("xforward")]
+            commands.append(" ".join([f"MAIL FROM:{envelope.mail_from}", *options]))
+            commands += [f"RCPT TO:{recipient}" for recipient in envelope.rcpt_tos]
+            for command in commands:
+                code, said = client.docmd(command)
+                if code != 250:
+                    return _answer(code, said)
+            return _answer(*client.data(content))
+
+
+def _answer(code: int, said: bytes) -> str:
+    return f"{code} {said.decode('ascii', 'replace').splitlines()[0]}"
 
 
 def address(text: str) -> tuple[str, int]:

@@ -71,6 +71,11 @@ def free_port() -> int:
 
 
 def start(folder: Path, *arguments: str, more: str = "") -> Service:
+    return serve(folder, *install(folder, more=more), *arguments)
+
+
+def install(folder: Path, *, admin: str = "127.0.0.1:0", more: str = "") -> tuple[Path, str]:
+    """A new installation that does not run yet: its settings file and an API key."""
     port = free_port()
     made = subprocess.run(
         [*TOC, "init", str(folder / "toc"), "--public-url", f"http://127.0.0.1:{port}"],
@@ -78,8 +83,8 @@ def start(folder: Path, *arguments: str, more: str = "") -> Service:
     )  # fmt: skip
     settings = folder / "toc" / "toc.toml"
     text = settings.read_text().replace('public_listen = "127.0.0.1:8080"', f'public_listen = "127.0.0.1:{port}"')
-    settings.write_text(text.replace('"127.0.0.1:8081"', '"127.0.0.1:0"') + more)
-    return serve(folder, settings, made.stdout.split()[-1], *arguments)
+    settings.write_text(text.replace('"127.0.0.1:8081"', f'"{admin}"') + more)
+    return settings, made.stdout.split()[-1]
 
 
 def serve(folder: Path, settings: Path, key: str, *arguments: str) -> Service:

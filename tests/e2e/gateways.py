@@ -10,16 +10,56 @@ import os
 import re
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from tests.e2e.conftest import Service
-from tests.e2e.postfix import Submission, crlf
+from tests.e2e.conftest import Service, free_port, install, serve, stop
+from tests.e2e.postfix import Sink, Submission, crlf, without_received
 
 SENDER = "sender@example.org"
 MAILS = 300 if os.environ.get("TOC_LONG") == "1" else 40
 """Mails of the corpus that each gateway is given."""
 
 OURS = re.compile(rb"/u/[a-z0-9.-]+/1[A-Za-z0-9_-]{40,}")
+
+
+PLAIN = b"From: a@example.org\r\nSubject: x\r\n\r\nSee https://one.example.org/a\r\n"
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a gateway is told of the service: its management address and a key."""
+
+    admin: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Away(Access):
+    """A service that is installed and does not run."""
+
+    folder: Path
+    settings: Path
+
+    @classmethod
+    def installed(cls, folder: Path) -> Away:
+        address = f"127.0.0.1:{free_port()}"
+        settings, key = install(folder, admin=address)
+        return cls(f"http://{address}", key, folder, settings)
+
+    @contextmanager
+    def back(self) -> Iterator[None]:
+        """While it runs after all."""
+        running = serve(self.folder, self.settings, self.key, "--workers", "1")
+        try:
+            yield
+        finally:
+            assert stop(running) == 0
+
+
+def access(service: Service) -> Access:
+    return Access(service.admin, service.key)
 
 
 def sample(corpus: Path, wanted: int) -> list[Submission]:
@@ -53,6 +93,20 @@ def restored(service: Service, delivered: bytes) -> bytes:
     answer = service.call("POST", "/v1/messages/restore", content=delivered, headers={"Content-Type": "message/rfc822"})
     assert answer.status_code in (200, 204), (answer.status_code, answer.headers, answer.text)
     return answer.content if answer.status_code == 200 else delivered
+
+
+def all_faults(service: Service, sink: Sink, mails: list[Submission], trace: int = 0) -> dict[str, list[str]]:
+    """By recipient, what is wrong with the deliveries. `trace`: fields that servers behind the rewriting put on top."""
+    found = {}
+    for mail in mails:
+        (recipient,) = mail.recipients
+        contents = [delivered.content for delivered in sink.mails[recipient]]
+        for _ in range(trace):
+            contents = [without_received(content) for content in contents]
+        wrong = faults(service, contents[0], mail) if len(contents) == 1 else [f"arrived {len(contents)} times"]
+        if wrong:
+            found[recipient] = wrong
+    return found
 
 
 def faults(service: Service, delivered: bytes, mail: Submission) -> list[str]:

@@ -96,6 +96,9 @@ class Mail:
     content: bytes
 
 
+NOBODY = "<>"
+
+
 class Sink:
     """An SMTP server that keeps every mail whole, by recipient."""
 
@@ -105,7 +108,11 @@ class Sink:
         self._controller = _Controller(self, "127.0.0.1", free_port())
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:
-        mail = Mail(envelope.mail_from or "", list(envelope.rcpt_tos), bytes(envelope.original_content or b""))
+        mail = Mail(
+            (envelope.mail_from or "").removeprefix(NOBODY),
+            list(envelope.rcpt_tos),
+            bytes(envelope.original_content or b""),
+        )
         self.deliveries.append(mail)
         for recipient in mail.recipients:
             self.mails[recipient].append(mail)
@@ -124,6 +131,10 @@ class Sink:
 
 class _Server(SMTP):
     line_length_limit = 1 << 30  # mails of the corpus have lines of any length
+
+    def _getaddr(self, arg: str) -> tuple[str | None, str | None]:
+        """aiosmtpd refuses the empty sender of bounces."""
+        return (NOBODY, arg.partition(" ")[2]) if arg.startswith(NOBODY) else super()._getaddr(arg)
 
 
 class _Controller(Controller):

@@ -12,14 +12,13 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT, require_program
-from tests.e2e.conftest import Service, serve, start, stop
-from tests.e2e.gateways import MAILS, OURS, faults, sample
+from tests.e2e.conftest import Service
+from tests.e2e.gateways import MAILS, OURS, PLAIN, Access, Away, access, all_faults, sample
 from tests.e2e.postfix import Postfix, Sink, Submission, free_port, running_sink, send
 
 UID = 64_321
@@ -89,7 +88,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def exim(unpacked: Path, service: Service, sink: Sink) -> Iterator[Exim]:
+def exim(unpacked: Path, service: Access, sink: Sink) -> Iterator[Exim]:
     folder = Path("/tmp") / f"exim-test-{free_port()}"  # its user must reach it
     port = free_port()
     for name in ("spool", "log", "bin"):
@@ -150,27 +149,17 @@ def _wait_for(server: Exim, process: subprocess.Popen[bytes]) -> None:
 
 def test_the_corpus_through_exim(unpacked: Path, service: Service, corpus: Path) -> None:
     mails = sample(corpus, MAILS)
-    with running_sink() as sink, exim(unpacked, service, sink) as server:
+    with running_sink() as sink, exim(unpacked, access(service), sink) as server:
         send(server, mails)
         refused = [mail.recipients for mail in mails if mail.answers != [250]]
         assert not refused
         server.wait_until_empty()
-        wrong = {}
-        for mail in mails:
-            (delivered,) = sink.mails[mail.recipients[0]]
-            if found := faults(service, delivered.content, mail):
-                wrong[mail.recipients[0]] = found
-        assert not wrong
+        assert not all_faults(service, sink, mails)
 
 
 def test_while_the_service_is_gone_mail_waits_and_then_arrives_once(unpacked: Path, tmp_path: Path) -> None:
-    content = b"From: a@example.org\r\nSubject: x\r\n\r\nSee https://one.example.org/a\r\n"
-    mail = Submission("a@example.org", ("waits@example.net",), content)
-    service = start(tmp_path)
-    stop(service)
-    admin = f"127.0.0.1:{free_port()}"
-    service.settings.write_text(service.settings.read_text().replace("127.0.0.1:0", admin))
-    away = replace(service, admin=f"http://{admin}")
+    mail = Submission("a@example.org", ("waits@example.net",), PLAIN)
+    away = Away.installed(tmp_path)
     with running_sink() as sink:
         with exim(unpacked, away, sink) as server:
             send(server, [mail])
@@ -178,10 +167,7 @@ def test_while_the_service_is_gone_mail_waits_and_then_arrives_once(unpacked: Pa
             time.sleep(2.5)
             assert not sink.deliveries
             assert server.waiting() == 1
-            running = serve(service.folder, service.settings, service.key)
-            try:
+            with away.back():
                 server.wait_until_empty()
-            finally:
-                stop(running)
         (delivered,) = sink.mails["waits@example.net"]
         assert OURS.search(delivered.content)

@@ -1,0 +1,81 @@
+"""deploy/curl's shell filter against a running service: what `toc rewrite` makes, whole or not at all."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, require_program
+from tests.e2e.conftest import Service, free_port
+from tests.e2e.gateways import MAILS, OURS, PLAIN, Access, access, sample
+
+FILTER = ROOT / "deploy" / "curl" / "toc-rewrite"
+EX_TEMPFAIL = 75
+HUGE = PLAIN + b"filler " * 10 + b"\r\n" * 1_000_000
+
+
+def run(service: Access, folder: Path, content: bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    require_program("curl")
+    key = folder / "key"
+    key.write_text(service.key + "\n")
+    environment = {"PATH": "/usr/bin:/bin", "TOC_API": service.admin, "TOC_KEY_FILE": str(key)}
+    return subprocess.run([FILTER, *arguments], input=content, env=environment, capture_output=True, check=False)
+
+
+def expected(service: Service, content: bytes, recipient: str) -> bytes:
+    answer = service.rewrite(content, recipient)
+    return answer.content if answer.status_code == 200 else content
+
+
+def test_the_corpus_as_toc_rewrite_makes_it(service: Service, tmp_path: Path, corpus: Path) -> None:
+    changed = 0
+    for mail in sample(corpus, MAILS):
+        (recipient,) = mail.recipients
+        done = run(access(service), tmp_path, mail.content, "a@sender.example", recipient)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert done.stdout == expected(service, mail.content, recipient), recipient
+        changed += done.stdout != mail.content
+    assert changed > MAILS // 3
+
+
+def test_bare_lf_in_bare_lf_out(service: Service, tmp_path: Path) -> None:
+    done = run(access(service), tmp_path, PLAIN.replace(b"\r\n", b"\n"), "a@sender.example", "b@example.com")
+    assert done.returncode == 0
+    assert done.stdout == expected(service, PLAIN, "b@example.com").replace(b"\r\n", b"\n")
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b"\n"])
+def test_addresses_from_the_header_leave_it(service: Service, tmp_path: Path, end: bytes) -> None:
+    """The last field of a name is the mail system's; one that the mail brought with it counts for nothing."""
+    fields = b"Toc-Envelope-Recipient: forged@example.com\r\nToc-Envelope-Sender: a@sender.example\r\n"
+    fields += b"Toc-Envelope-Recipient: b@example.com\r\nToc-Envelope-Client: 192.0.2.1\r\n"
+    body = b"\r\nToc-Envelope-Sender: of the body\r\n"
+    done = run(access(service), tmp_path, (fields + PLAIN + body).replace(b"\r\n", end), "--envelope-fields")
+    assert done.returncode == 0
+    assert done.stdout == expected(service, PLAIN + body, "b@example.com").replace(b"\r\n", end)
+
+
+def test_a_large_mail(service: Service, tmp_path: Path) -> None:
+    done = run(access(service), tmp_path, HUGE, "a@sender.example", "b@example.com")
+    assert done.returncode == 0
+    assert OURS.search(done.stdout)
+    assert len(done.stdout) > len(HUGE)
+
+
+@pytest.mark.parametrize("fault", ["no service", "a wrong key", "no key"])
+def test_whatever_fails_is_a_temporary_failure_and_nothing_is_written(
+    service: Service, tmp_path: Path, fault: str
+) -> None:
+    match fault:
+        case "no service":
+            wrong = Access(f"http://127.0.0.1:{free_port()}", service.key)
+        case "a wrong key":
+            wrong = Access(service.admin, "toc_none")
+        case _:
+            wrong = Access(service.admin, "")
+    done = run(wrong, tmp_path, PLAIN, "a@sender.example", "b@example.com")
+    assert done.returncode == EX_TEMPFAIL
+    assert done.stdout == b""
+    assert done.stderr.startswith(b"toc-rewrite: ") or b"\ntoc-rewrite: " in done.stderr
