@@ -88,12 +88,13 @@ def _is_shipped(path: Path) -> bool:
         generation = generation_of(handle)
         if generation is None:
             return True
-        return next(read(handle, generation, _place(path, generation)), None) is None
+        return next(read(handle, generation, shipped_up_to(path, generation)), None) is None
     finally:
         os.close(handle)
 
 
-def _place(path: Path, generation: int) -> int:
+def shipped_up_to(path: Path, generation: int) -> int:
+    """The place in the file behind what is known to be in the database."""
     try:
         marked, place = _MARK.unpack(_mark_of(path).read_bytes())
     except (OSError, struct.error):

@@ -134,6 +134,7 @@ def _desk(startup: Startup, engine: AsyncEngine, knowledge: Knowledge, reader: S
         engine=engine,
         renderer=Renderer(),
         directory=LocalDirectory(engine),
+        settle=partial(settled, config.data_dir / "spool"),
         judge=judge,
         lists=lambda: refreshing.list_states(config),
         refresh=lambda name: refreshing.refresh_by_name(config, name),

@@ -45,6 +45,7 @@ def routes(desk: Desk) -> list[Route]:
         refused = ""
         found: list[dict[str, Any]] = []
         following = None
+        await desk.settle()
         try:
             async with desk.engine.connect() as connection:
                 found, following = await click_search.search(
@@ -61,6 +62,7 @@ def routes(desk: Desk) -> list[Route]:
         )  # fmt: skip
 
     async def one(request: Request) -> Response:
+        await desk.settle()
         return await _story(desk, request, revealed=False)
 
     async def reveal(request: Request) -> Response:

@@ -25,19 +25,22 @@ from toc.verdict import Verdict
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """judge: the verdict on a URL now; lists: the state of all; refresh: fetch one now.
+    """What pages ask, and what they need to know of their surroundings.
 
+    settle:    waits until clicks that were answered before can be read
+    judge:     the verdict on a URL now
+    lists:     the state of all; `refresh` fetches one now
     policy_of: the policy of that version, if it was kept
     replay:    a recorded click explained by its own evidence
-
-    secure:  the browser speaks TLS with us or with the proxy before us
-    proxies: peers whose X-Forwarded-For is believed
-    random:  that many random bytes
+    random:    that many random bytes
+    secure:    the browser speaks TLS with us or with the proxy before us
+    proxies:   peers whose X-Forwarded-For is believed
     """
 
     engine: AsyncEngine
     renderer: Renderer
     directory: Directory
+    settle: Callable[[], Awaitable[None]]
     judge: Callable[[Url], Awaitable[Verdict]]
     lists: Callable[[], tuple[ListAnswer, ...]]
     refresh: Callable[[str], Awaitable[RefreshAnswer]]

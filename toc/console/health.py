@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
+from redirector.journal import shipped_up_to
 from redirector.spool import generation_of, read
 
 MOST = 10_000
@@ -41,6 +43,7 @@ def _count(path: Path) -> int:
         generation = generation_of(handle)
         if generation is None:
             return 0
-        return sum(1 for _ in zip(read(handle, generation), range(MOST), strict=False))
+        place = shipped_up_to(path, generation)
+        return sum(1 for _ in islice(read(handle, generation, place), MOST))
     finally:
         os.close(handle)

@@ -19,6 +19,7 @@ def routes(desk: Desk) -> list[Route]:
         wanted = request.query_params.get("span", "")
         span = next((span for span in figures.SPANS if span.name == wanted), figures.SPANS[0])
         starts = figures.edges(span, desk.clock(), viewer_zone(request))
+        await desk.settle()
         async with desk.engine.connect() as connection:
             bins = await figures.over_time(connection, starts)
             hosts = await figures.blocked_hosts(connection, starts[0])

@@ -29,6 +29,7 @@ OUTCOMES = ("harmful", "harmless", "unclear")
 
 def routes(desk: Desk) -> list[Route]:
     async def queue(request: Request) -> Response:
+        await desk.settle()
         closed = request.query_params.get("state") == "closed"
         async with desk.engine.connect() as connection:
             waiting = await open_count(connection)

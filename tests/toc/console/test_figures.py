@@ -20,7 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redirector.clicks import Event
-from redirector.spool import Spool
+from redirector.journal import NAMES, Journal, Marks
+from redirector.spool import Spool, generation_of, read
 from tests.redirector.databases import database, postgres_server
 from tests.redirector.record_data import click, put
 from toc.console import figures, health
@@ -114,6 +115,18 @@ def test_what_waits_in_the_spools_is_counted(tmp_path: Path) -> None:
     found = health.waiting(tmp_path)
     assert (found.clicks, found.receipts, found.refused) == (7, 1, False)
     spool.close()
+
+
+def test_what_the_journal_has_shipped_does_not_wait(tmp_path: Path) -> None:
+    """Its space is given back later, so the file alone does not tell."""
+    journal = Journal(tmp_path / "spool", 1 << 16)
+    journal.append([msgspec.msgpack.encode([number]) for number in range(7)])
+    path = tmp_path / "spool" / NAMES[0]
+    with path.open("rb") as file:
+        places = [place for _, place in read(file.fileno(), generation_of(file.fileno()))]
+        Marks().write(path, generation_of(file.fileno()), places[4])
+    assert health.waiting(tmp_path).clicks == 2
+    journal.close()
 
 
 def test_scripts_of_others_are_what_was_fetched() -> None:
