@@ -13,8 +13,8 @@ from rich.table import Table
 
 from redirector.branding import load_branding
 from redirector.pages import Renderer
-from toc import startup
-from toc.commands.options import ConfigOption, now
+from toc import accounts, startup
+from toc.commands.options import ConfigOption, in_database, now
 from toc.config import Config
 from toc.errors import TocError
 from toc.keys import load
@@ -41,7 +41,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(config: ConfigOption = None) -> None:
-    """Check settings, keyset and its backup, database, lists, pages, the public URL and the clock."""
+    """Check settings, keyset and its backup, database, accounts, lists, pages, the public URL and the clock."""
     loaded = startup.read(config)
     findings = [Finding("settings", True, f"{loaded.config.source}, policy {loaded.policy.version}")]
     for check in CHECKS:
@@ -83,6 +83,16 @@ def _database(loaded: Startup) -> list[Finding]:
         return [Finding("database", None, "not made yet", "`toc serve` makes it")]
     store.upgrade(url)
     return [Finding("database", True, f"schema {store.revision(url)}")]
+
+
+def _accounts(loaded: Startup) -> list[Finding]:
+    """Somebody can sign in to the console and let others in. An installation from before the console has nobody yet."""
+    if store.revision(loaded.config.database) is None:
+        return []
+    staff = [row for row in in_database(loaded.config, accounts.listing) if row["disabled"] is None]
+    if any(row["role"] == accounts.Role.ADMIN for row in staff):
+        return [Finding("accounts", True, f"{len(staff)} may sign in to the console")]
+    return [Finding("accounts", None, "no admin for the console", "`toc users add NAME --role admin`")]
 
 
 def _lists(loaded: Startup) -> list[Finding]:
@@ -129,4 +139,4 @@ def _base(config: Config) -> str:
     return load(config.keyset_path).public_urls[0].href.rstrip("/")
 
 
-CHECKS: tuple[Callable[[Startup], list[Finding]], ...] = (_keyset, _database, _lists, _pages, _public_url)
+CHECKS: tuple[Callable[[Startup], list[Finding]], ...] = (_keyset, _database, _accounts, _lists, _pages, _public_url)
