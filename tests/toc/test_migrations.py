@@ -1,0 +1,103 @@
+"""Every earlier schema, filled, brought to today's: no row is lost or changed, and what a killed upgrade leaves opens again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from alembic import command
+
+from redirector.clicks import COLUMNS
+from tests.redirector.record_data import rows
+from toc.store import engine
+
+ROWS = 1_000_000 if os.environ.get("TOC_LONG") == "1" else 20_000
+EARLIER = ("0001", "0003")
+
+
+def filled(path: Path, revision: str, count: int) -> None:
+    """A database of that schema with `count` clicks and as many messages as there are hundreds."""
+    command.upgrade(engine._alembic(f"sqlite:///{path}"), revision)
+    connection = sqlite3.connect(path)
+    places = ", ".join("?" * len(COLUMNS))
+    few = rows(range(1000))
+    names = {name: place for place, name in enumerate(COLUMNS)}
+    made = []
+    for number in range(count):
+        values = list(few[number % 1000])
+        values[names["id"]] = f"{number:032x}"
+        values[names["url"]] = f"https://www.shop.example/{number % (count // 3)}?b=c"
+        made.append(values)
+    connection.executemany(f"INSERT INTO clicks ({', '.join(COLUMNS)}) VALUES ({places})", made)
+    messages = [
+        (number.to_bytes(8, "big"), 0, f"<{number}@x>", None, "請求書 invoice", 0, 1, True, None)
+        for number in range(count // 100)
+    ]
+    connection.executemany(
+        "INSERT INTO messages (ref, time, message_id, sender_ref, subject, direction, size, complete, worst_level) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        messages,
+    )
+    connection.commit()
+    connection.close()
+
+
+def contents(path: Path) -> dict[str, tuple[int, str]]:
+    """Rows and checksum of each table that the first schema had."""
+    connection = sqlite3.connect(path)
+    found = {}
+    for table, order in (("clicks", "seq"), ("messages", "ref")):
+        columns = ", ".join(COLUMNS) if table == "clicks" else "ref, time, message_id, subject"
+        digest = hashlib.sha256()
+        count = 0
+        for row in connection.execute(f"SELECT {columns} FROM {table} ORDER BY {order}"):
+            digest.update(repr(row).encode())
+            count += 1
+        found[table] = (count, digest.hexdigest())
+    connection.close()
+    return found
+
+
+def one(path: Path, query: str) -> object:
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute(query).fetchone()[0]
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("revision", EARLIER)
+def test_no_row_is_lost(tmp_path: Path, revision: str) -> None:
+    path = tmp_path / "toc.db"
+    filled(path, revision, ROWS)
+    before = contents(path)
+    engine.upgrade(f"sqlite:///{path}")
+    assert contents(path) == before
+    assert before["clicks"][0] == ROWS
+    assert one(path, "SELECT count(*) FROM urls") == ROWS // 3
+    assert one(path, "SELECT count(*) FROM urls_text WHERE urls_text MATCH '\"op.exa\"'") == ROWS // 3
+    assert one(path, "SELECT count(*) FROM subject_grams WHERE gram = '請求'") == ROWS // 100
+    assert one(path, "PRAGMA integrity_check") == "ok"
+
+
+@pytest.mark.parametrize("milliseconds", [200, 500, 800, 1100, 1500])
+def test_a_killed_upgrade_is_done_again(tmp_path: Path, milliseconds: int) -> None:
+    path = tmp_path / "toc.db"
+    filled(path, "0001", 20_000)
+    before = contents(path)
+    code = f"from toc.store import engine; engine.upgrade('sqlite:///{path}')"
+    process = subprocess.Popen([sys.executable, "-c", code])
+    time.sleep(milliseconds / 1000)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    engine.upgrade(f"sqlite:///{path}")
+    assert contents(path) == before
+    assert one(path, "PRAGMA integrity_check") == "ok"
+    assert one(path, "SELECT count(*) FROM urls") == 20_000 // 3
