@@ -25,6 +25,10 @@ Condition = ColumnElement[bool]
 
 _URLS = text("SELECT url FROM urls WHERE id IN (SELECT rowid FROM urls_text WHERE urls_text MATCH :part LIMIT :limit)")
 
+_BEGINNING = text("SELECT url FROM urls WHERE url >= :part AND url < :beyond LIMIT :limit")
+
+_WHOLE = ("http://", "https://")
+
 _REASONS = text(
     "WITH RECURSIVE known(reasons) AS (SELECT min(reasons) FROM clicks UNION ALL "
     "SELECT (SELECT min(clicks.reasons) FROM clicks WHERE clicks.reasons > known.reasons) FROM known "
@@ -34,12 +38,22 @@ _REASONS = text(
 
 
 async def url_part(connection: AsyncConnection, value: str) -> Condition:
-    """Clicks on URLs that hold `value`; upper and lower case of ASCII are the same."""
-    holds: Condition = clicks.c.url.icontains(value, autoescape=True)
+    """Clicks on URLs that hold `value`, or, where it has a scheme, on those that begin so.
+
+    Of a part, upper and lower case of ASCII are the same.
+    """
+    whole = value.startswith(_WHOLE)
+    holds: Condition = clicks.c.url.startswith(value, autoescape=True)
+    if not whole:
+        holds = clicks.c.url.icontains(value, autoescape=True)
     if connection.dialect.name != "sqlite" or len(value) < TRIGRAM:
         return holds
-    quoted = '"' + value.replace('"', '""') + '"'
-    found = (await connection.execute(_URLS, {"part": quoted, "limit": FEW + 1})).scalars().all()
+    if whole:
+        bounds = {"part": value, "beyond": value + "\U0010ffff", "limit": FEW + 1}
+        found = (await connection.execute(_BEGINNING, bounds)).scalars().all()
+    else:
+        quoted = '"' + value.replace('"', '""') + '"'
+        found = (await connection.execute(_URLS, {"part": quoted, "limit": FEW + 1})).scalars().all()
     if len(found) > FEW:
         return holds
     return and_(clicks.c.url.in_(found), holds) if found else false()
