@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from redirector.retention import apply_retention
 from reputation import object_store
-from toc import refreshing, snapshot, synchronising
+from toc import refreshing, snapshot, stored_file, synchronising
 from toc.config import Config
 from toc.knowledge import utc_now
 
@@ -21,16 +21,19 @@ log = structlog.get_logger("toc.chores")
 SNAPSHOT_SECONDS = 0.25
 EXPIRY_SECONDS = 60.0
 RETENTION_SECONDS = 3600.0
+STORED_SECONDS = 60.0
 
 
 @contextlib.asynccontextmanager
 async def running(config: Config, engine: AsyncEngine, new_id: Callable[[], str]) -> AsyncIterator[None]:
     """Take the first snapshot, then keep all chores going until the block ends."""
     await _write_snapshot(config, engine)
+    await _follow_stored(config, engine)
     chores = [
         _every(SNAPSHOT_SECONDS, _SnapshotKeeper(config, engine).look),
         _every(EXPIRY_SECONDS, lambda: _expire(engine)),
         _every(RETENTION_SECONDS, lambda: _retain(config, engine)),
+        _every(STORED_SECONDS, lambda: _follow_stored(config, engine)),
         refreshing.refresh_for_ever(config),
         synchronising.synchronise_for_ever(config, engine, new_id),
     ]
@@ -74,6 +77,10 @@ async def _write_snapshot(config: Config, engine: AsyncEngine) -> dict[str, int]
         taken = await snapshot.take(connection)
     snapshot.write(config.data_dir, taken)
     return taken.counters
+
+
+async def _follow_stored(config: Config, engine: AsyncEngine) -> None:
+    await stored_file.follow(engine, config.data_dir / stored_file.FILE_NAME)
 
 
 async def _expire(engine: AsyncEngine) -> None:

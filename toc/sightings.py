@@ -11,12 +11,15 @@ import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Select, bindparam, distinct, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from toc import stored_file
+from toc.errors import StoreNeeded
 from toc.store.engine import is_sqlite, open_async
 from toc.store.schema import clicks, first_seen, stored_links
 from toc.token import Sealed
@@ -49,8 +52,10 @@ UNKNOWN = Sighting(-1, 0, 0)
 class StoreReader:
     """The two look-ups that a click may need of the database."""
 
-    def __init__(self, url: str | None, clock: Callable[[], float]) -> None:
+    def __init__(self, url: str | None, clock: Callable[[], float], stored: Path | None = None) -> None:
+        """`url`: None on a node without a database. `stored`: the stored-link file (`toc.stored_file`)."""
         self._clock = clock
+        self._stored = stored
         self._memory: OrderedDict[str, tuple[float, Sighting | None]] = OrderedDict()
         self._path = url.removeprefix("sqlite:///") if url and is_sqlite(url) else None
         self._connection: sqlite3.Connection | None = None
@@ -74,15 +79,30 @@ class StoreReader:
         return found
 
     async def stored(self, link_id: bytes) -> bytes | None:
-        """The target field of a version 2 link."""
-        if self._path is not None:
-            row = self._row("SELECT field FROM stored_links WHERE id = ?", link_id)
-            return bytes(row[0]) if row else None
-        if self._engine is None:
-            return None
-        async with self._engine.connect() as connection:
-            field = await connection.scalar(select(stored_links.c.field).where(stored_links.c.id == link_id))
-        return None if field is None else bytes(field)
+        """The target field of a version 2 link; None where the database has no such row.
+
+        Raises StoreNeeded where neither the database nor the stored-link file can say: the link is good, as its seal is.
+        """
+        try:
+            if self._path is not None:
+                return self._stored_in_sqlite(link_id)
+            if self._engine is not None:
+                async with self._engine.connect() as connection:
+                    field = await connection.scalar(select(stored_links.c.field).where(stored_links.c.id == link_id))
+                return None if field is None else bytes(field)
+        except (sqlite3.Error, SQLAlchemyError, OSError):
+            pass  # the file may know it
+        if self._stored is not None:
+            with contextlib.suppress(sqlite3.Error):
+                field = stored_file.find(self._stored, link_id)
+                if field is not None:
+                    return field
+        raise StoreNeeded("the target of this link is in the database, which is not at hand")
+
+    def _stored_in_sqlite(self, link_id: bytes) -> bytes | None:
+        """Raises sqlite3.Error."""
+        row = self._asked("SELECT field FROM stored_links WHERE id = ?", link_id)
+        return None if row is None else bytes(row[0])
 
     async def networks(self, sealed: Sealed) -> int:
         """From how many client networks this link was clicked so far."""
@@ -110,17 +130,25 @@ class StoreReader:
                     return Sighting(int(found.time.timestamp() * 1_000_000), found.days, found.people)
         return None
 
-    def _row(self, query: str, *keys: object) -> tuple[int, ...] | None:
+    def _row(self, query: str, *keys: object) -> tuple[Any, ...] | None:
+        """The row; None where there is none, or where the database does not answer."""
+        try:
+            return self._asked(query, *keys)
+        except sqlite3.Error:
+            return None
+
+    def _asked(self, query: str, *keys: object) -> tuple[Any, ...] | None:
+        """Raises sqlite3.Error."""
         try:
             if self._connection is None:
                 self._connection = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, timeout=0.05)
-            row: tuple[int, ...] | None = self._connection.execute(query, keys).fetchone()
+            row: tuple[Any, ...] | None = self._connection.execute(query, keys).fetchone()
             return row
         except sqlite3.Error:
             if self._connection is not None:
                 self._connection.close()
             self._connection = None
-            return None
+            raise
 
 
 _NETWORKS_SQLITE = "SELECT count(DISTINCT network) FROM clicks WHERE message_ref = ? AND recipient_ref = ? AND url = ?"

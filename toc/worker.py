@@ -28,6 +28,7 @@ from redirector.protocol import LimitedProtocol
 from redirector.rate import Network, RateLimiter
 from redirector.record import Recorder
 from redirector.spool import Spool
+from toc import stored_file
 from toc.knowledge import Knowledge, utc_now
 from toc.live import live_sources
 from toc.sightings import UNKNOWN, StoreReader
@@ -81,7 +82,7 @@ async def _serve(startup: Startup, place: Place, ready: Callable[[], None]) -> N
 def application(startup: Startup, knowledge: Knowledge, recorder: Recorder, database: str | None) -> App:
     """The public listener's application, put together from its parts."""
     config = startup.config
-    reader = StoreReader(database, time.monotonic)
+    reader = StoreReader(database, time.monotonic, config.data_dir / stored_file.FILE_NAME)
     renderer = Renderer(load_branding(config))
     if renderer.refused is not None:
         log.error("template_refused", error=str(renderer.refused))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import shutil
 import threading
 import time
 from collections import Counter
@@ -87,3 +89,16 @@ def clicking(address: tuple[str, int], paths: list[str], rate: float) -> Iterato
     finally:
         ended.set()
         thread.join(60)
+
+
+def node(full: Path, folder: Path, port: int) -> Path:
+    """The folder of a node without a database, with what is copied to it from a full one. Its settings file."""
+    folder.mkdir()
+    for name in ("keyset.json", "snapshot.msgpack", "stored-links.sqlite"):
+        shutil.copy2(full / name, folder / name)
+    if (full / "lists").exists():
+        shutil.copytree(full / "lists", folder / "lists")
+    text = (full / "toc.toml").read_text()
+    settings = folder / "toc.toml"
+    settings.write_text(re.sub(r'public_listen = "127.0.0.1:\d+"', f'public_listen = "127.0.0.1:{port}"', text))
+    return settings
