@@ -332,7 +332,10 @@ def test_a_session_calls_as_its_role_may(service: Service, tab: Page) -> None:
         cookies = {each["name"]: each["value"] for each in tab.context.cookies()}
         token = tab.locator("meta[name=csrf]").get_attribute("content")
         with httpx.Client(base_url=service.admin, cookies=cookies) as caller:
-            assert caller.get("/v1/clicks").status_code == 200
+            assert caller.get("/v1/lists").status_code == 200
+            told = caller.get("/v1/clicks?host=login.evil-bank.example")
+            assert told.status_code == (200 if name == "ana" else 403)
+            assert ("s3cr3t" in told.text) is (name == "ana")
             whole = {"Origin": service.admin, "X-CSRF-Token": str(token)}
             for missing in whole:
                 headers = {key: value for key, value in whole.items() if key != missing}
@@ -340,6 +343,11 @@ def test_a_session_calls_as_its_role_may(service: Service, tab: Page) -> None:
             assert caller.post("/v1/objects", json=asked, headers=whole).status_code == expected
             assert caller.post("/v1/links/open", json={"link": "x"}, headers=whole).status_code == 403
     assert httpx.get(f"{service.admin}/v1/clicks").status_code == 401
+    tab.context.clear_cookies()
+    sign_in(tab, service, "adam", "/audit")
+    row = tab.locator("tbody tr", has_text="clicks_revealed")
+    expect(row).to_have_count(1)
+    expect(row).to_contain_text("user:ana")
 
 
 def test_charts_say_what_their_table_says(service: Service, tab: Page) -> None:

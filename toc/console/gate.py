@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from toc import sessions
+from toc import audit, sessions
 from toc.access import Principal
-from toc.accounts import SCOPES
+from toc.accounts import SCOPES, Role
 from toc.console import rules
 from toc.console.desk import Desk
 from toc.console.headers import HEADERS
@@ -91,6 +91,10 @@ def require_same_origin(request: Request, secure: bool) -> None:
         raise Forbidden("this request does not come from a page of this console")
 
 
+UNMASKED = "/v1/clicks"
+"""Calls that tell URLs with their values, which pages hide: for those who may reveal them, and on record as a reveal is."""
+
+
 async def staff_principal(desk: Desk, request: Request) -> Principal | None:
     """Who calls a management call with a session in place of an API key; None without a session.
 
@@ -102,7 +106,17 @@ async def staff_principal(desk: Desk, request: Request) -> Principal | None:
     if request.method not in SAFE_METHODS:
         require_same_origin(request, desk.secure)
         _require_token(request.headers.get(CSRF_HEADER, ""), session.csrf)
-    return Principal(f"user:{session.account.name}", SCOPES[session.account.role])
+    staff = Principal(f"user:{session.account.name}", SCOPES[session.account.role])
+    if request.url.path.startswith(UNMASKED):
+        if not session.account.role.covers(Role.ANALYST):
+            raise Forbidden(
+                f"this tells hidden values: it needs the role {Role.ANALYST}; yours is {session.account.role}"
+            )
+        async with desk.engine.begin() as connection:
+            await audit.note(
+                connection, desk.clock(), staff.name, "clicks_revealed", request.url.path, request.url.query
+            )
+    return staff
 
 
 async def read_form(request: Request) -> dict[str, str]:

@@ -91,6 +91,7 @@ def _environment(language: str) -> Environment:
         "shown": show.shown,
         "inert": show.inert,
         "masked": show.masked,
+        "bare": show.bare,
         "defanged": show.defanged,
         "reader_host": show.reader_host,
         "count": lambda number: f"{number:,}",

@@ -63,6 +63,11 @@ def masked(url: str) -> str:
     return head + mark + "&".join(map(_without_value, query.split("&"))) + (f"#{MASK}" if hash_mark else "")
 
 
+def bare(url: str) -> str:
+    """The URL without query and fragment."""
+    return url.partition("#")[0].partition("?")[0]
+
+
 def _without_value(part: str) -> str:
     """``name=•••``; a part without a name may itself be the secret."""
     name, equals, _ = part.partition("=")

@@ -26,6 +26,7 @@ from toc.knowledge import Knowledge, utc_now
 from toc.records import LinkRow, MessageRecord
 from toc.sightings import StoreReader
 from toc.store import engine as store
+from toc.verdict import Level, Match, Sign, ThreatType
 
 PASSWORD = "a long enough pass phrase"
 BASE = "http://127.0.0.1:8081"
@@ -128,5 +129,19 @@ async def fill(site: Site, number: int, text: str, url: str) -> None:
     async with site.engine.begin() as connection:
         await records.store(connection, message(number, text, url, f"{text}@s.example", f"{text}@r.example"))
     ref, person = number.to_bytes(8, "big"), b"r%07d" % number
-    made = click(number, url, message_ref=ref, recipient_ref=person, user_agent=text, time=utc_now())
+    matches = tuple(
+        Match(source, "g1", url.partition("://")[2], ThreatType.OTHER, Level.DANGEROUS, text, line=3)
+        for source in ("objects", "a-list")
+    )
+    more = {"matches": matches, "signs": (Sign("userinfo", 40, text),), "silent": (text,), "reasons": ("other", text)}
+    made = click(
+        number,
+        url,
+        message_ref=ref,
+        recipient_ref=person,
+        user_agent=text,
+        time=utc_now(),
+        level=Level.DANGEROUS,
+        **more,
+    )
     await put(site.database, made)
