@@ -36,6 +36,7 @@ _LOOKS_LIKE = str.maketrans(
         "0": "o", "1": "l", "3": "e", "4": "a", "5": "s", "7": "t", "8": "b", "9": "g",
     }
 )  # fmt: skip
+_HYPHENS = re.compile(r"[-_]+")
 _PAIRS = (("rn", "m"), ("vv", "w"), ("cl", "d"), ("ii", "u"))
 
 
@@ -61,13 +62,15 @@ class Brands:
         self._behind = {brand.name: frozenset(map(_first_suffix_label, brand.domains)) | _COMMON for brand in rows}
         self._names = {brand.name.lower(): brand for brand in rows}
         self._skeletons = {skeleton(name): brand for name, brand in self._names.items()}
-        self._one_edit: dict[str, Brand] = {}
+        self._near_by: dict[str, list[tuple[str, Brand]]] = {}
         for form, brand in (*self._skeletons.items(), *self._names.items()):
             if len(form) >= MIN_EDIT_LENGTH:
-                for gap in (form, *_deletions(form)):
-                    self._one_edit.setdefault(gap, brand)
+                for end in _ends(form):
+                    self._near_by.setdefault(end, []).append((form, brand))
+        self.imitated = lru_cache(maxsize=16384)(self._imitated)
+        """`_imitated`, which says what it means; clicks come in bursts on the same hosts."""
 
-    def imitated(self, host: str, domain: str) -> Brand | None:
+    def _imitated(self, host: str, domain: str) -> Brand | None:
         """The brand that `host` (ASCII, with its registrable `domain`) looks like, or None.
 
         Looked at is what the owner chose: the labels before the public suffix, whole, joined, and word by word between
@@ -92,11 +95,13 @@ class Brands:
         return name in self._own_everywhere and is_public_suffix(suffix)
 
     def _of_label(self, label: str, *, is_owners: bool, behind: list[str]) -> Brand | None:
-        words = [word for word in re.split(r"[-_]+", label) if word]
-        for word in dict.fromkeys((label, "".join(words), *(word for word in words if len(word) > 2))):
+        words = [word for word in _HYPHENS.split(label) if word] if "-" in label or "_" in label else [label]
+        for word in dict.fromkeys((label, "".join(words), *words)) if len(words) > 1 else words:
+            if len(word) < 3:
+                continue
             form = skeleton(word)
             brand = self._skeletons.get(form)
-            brand = brand or self._near(form) or self._near(word)
+            brand = brand or self._near(form) or (self._near(word) if word != form else None)
             if brand is None:
                 continue
             if is_owners or word != brand.name.lower():
@@ -108,18 +113,17 @@ class Brands:
 
     def _near(self, form: str) -> Brand | None:
         """One letter missing, added, changed or swapped (Damerau-Levenshtein distance 1) in a name that is long enough."""
-        if len(form) < MIN_EDIT_LENGTH - 1:
-            return None
-        for gap in (form, *_deletions(form)):
-            brand = self._one_edit.get(gap)
-            if brand is not None and any(_is_one_edit(form, true) for true in _spellings(brand)):
-                return brand
+        if len(form) >= MIN_EDIT_LENGTH - 1:
+            for end in _ends(form):
+                for true, brand in self._near_by.get(end, ()):
+                    if _is_one_edit(form, true):
+                        return brand
         return None
 
 
-def _spellings(brand: Brand) -> tuple[str, ...]:
-    name = brand.name.lower()
-    return tuple(form for form in (name, skeleton(name)) if len(form) >= MIN_EDIT_LENGTH)
+def _ends(form: str) -> tuple[str, str]:
+    """Two letters at either end: one edit of a name of six cannot touch both ends, so names that are near share one."""
+    return f"{form[:2]}*", f"*{form[-2:]}"
 
 
 _COMMON = frozenset({"com", "net", "org"})
@@ -132,19 +136,17 @@ def _first_suffix_label(domain: str) -> str:
 @lru_cache(maxsize=65536)
 def skeleton(text: str) -> str:
     """What a hurried reader sees in a label."""
-    plain = "".join(c for c in unicodedata.normalize("NFKD", text.lower()) if not unicodedata.combining(c))
+    plain = text.lower()
+    if not plain.isascii():
+        plain = "".join(c for c in unicodedata.normalize("NFKD", plain) if not unicodedata.combining(c))
     plain = plain.translate(_LOOKS_LIKE)
     for pair, single in _PAIRS:
         plain = plain.replace(pair, single)
     return plain
 
 
-def _deletions(text: str) -> set[str]:
-    return {text[:place] + text[place + 1 :] for place in range(min(len(text), 63))}
-
-
 def _is_one_edit(left: str, right: str) -> bool:
-    if left == right or abs(len(left) - len(right)) > 1:
+    if left == right or not -2 < len(left) - len(right) < 2:
         return False
     start = 0
     while start < min(len(left), len(right)) and left[start] == right[start]:
