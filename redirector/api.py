@@ -11,12 +11,12 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from redirector import click_search
+from redirector import click_filters, click_search
 from redirector.export import format_of
 from toc.errors import NotFound
 from toc.web import json, number
 
-FILTERS = click_search.FILTERS
+FILTERS = click_filters.FILTERS
 _PAGING = ("limit", "cursor", "format")
 
 
@@ -51,7 +51,7 @@ def routes(engine: AsyncEngine, settle: Callable[[], Awaitable[None]]) -> list[R
         media_type, head, line = format_of(request.query_params.get("format", "jsonl"))
         filters = _filters(request)
         await settle()
-        click_search.conditions(filters)  # a mistake is told before the first byte
+        click_filters.conditions(filters)  # a mistake is told before the first byte
 
         async def lines() -> AsyncIterator[str]:
             if head:

@@ -8,12 +8,14 @@ into the index tells.
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import ColumnElement, and_, exists, false, func, select, text, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from toc.store.schema import clicks, messages, subject_grams
 from toc.store.search_text import grams
+from toc.store.writing import containing
 
 FEW = 2000
 """URLs, mails or clicks."""
@@ -42,6 +44,8 @@ async def url_part(connection: AsyncConnection, value: str) -> Condition:
 
     Of a part, upper and lower case of ASCII are the same.
     """
+    if not value.isascii():  # as it stands in the record
+        value = quote(value, safe="%!#$&'()*+,/:;=?@[]-._~")
     whole = value.startswith(_WHOLE)
     holds: Condition = clicks.c.url.startswith(value, autoescape=True)
     if not whole:
@@ -61,7 +65,7 @@ async def url_part(connection: AsyncConnection, value: str) -> Condition:
 
 async def subject_part(connection: AsyncConnection, value: str) -> Condition:
     """Clicks in mails whose subject holds `value`."""
-    holds = messages.c.subject.icontains(value, autoescape=True)
+    holds = containing(messages.c.subject, value)
     query = select(messages.c.ref).where(holds)
     for gram in sorted(grams(value)):
         query = query.where(messages.c.ref.in_(select(subject_grams.c.message_ref).where(subject_grams.c.gram == gram)))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer.main
 
-from redirector import click_search
+from redirector import click_filters
 from reputation.signs import POINTS
 from tests.docs.settings_page import page
 from toc import cli, errors, operations
@@ -39,7 +39,7 @@ def test_every_route_of_the_console_stands_on_its_page_with_its_role() -> None:
 
 
 def test_every_filter_stands_on_the_page_of_calls() -> None:
-    assert set(click_search.FILTERS) <= _codes((DOCS / "api.md").read_text())
+    assert set(click_filters.FILTERS) <= _codes((DOCS / "api.md").read_text())
 
 
 def test_every_reason_that_the_code_gives_is_on_the_closed_list() -> None:

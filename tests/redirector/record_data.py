@@ -24,15 +24,15 @@ MATCH = Match("openphish", "g7", "evil.example/x", ThreatType.PHISHING, Level.DA
 SIGN = Sign("punycode", 0, "xn--80ak6aa92e.com")
 
 
-def click(number: int, url: str = "https://www.shop.example/a?b=c", **more) -> Click:
+def click(number: float, url: str = "https://www.shop.example/a?b=c", **more) -> Click:
     """The click with this number, a minute after the one before."""
     now = START + timedelta(minutes=number)
     level = more.pop("level", Level.UNTESTED)
     client = more.pop("client", "203.0.113.7")
     verdict = Verdict(level, now, more.pop("matches", ()), more.pop("signs", ()), more.pop("silent", ()))
     made = Click(
-        id=f"{number:032x}",
-        group=f"{number:032x}",
+        id=f"{int(number):032x}",
+        group=f"{int(number):032x}",
         time=now,
         event=Event.FORWARDED,
         action=Action.ALLOW,

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from redirector import click_search
+from redirector import click_filters, click_search
 from redirector.export import format_of
 from toc import startup
 from toc.commands.options import ConfigOption, in_database
@@ -21,7 +21,7 @@ commands = typer.Typer(no_args_is_help=True, help="Search, follow and export the
 TAIL_SECONDS = 0.5
 
 FiltersArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[NAME=VALUE]...", help=f"Filters: {', '.join(click_search.FILTERS)}.")
+    list[str] | None, typer.Argument(metavar="[NAME=VALUE]...", help=f"Filters: {', '.join(click_filters.FILTERS)}.")
 ]
 
 
@@ -108,6 +108,6 @@ def _filters(texts: list[str] | None) -> dict[str, str]:
     for text in texts or ():
         name, equals, value = text.partition("=")
         if not equals:
-            raise Invalid(f"{text!r} is no NAME=VALUE; names are {', '.join(click_search.FILTERS)}")
+            raise Invalid(f"{text!r} is no NAME=VALUE; names are {', '.join(click_filters.FILTERS)}")
         found[name] = value
     return found

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from redirector import click_search
+from redirector import click_filters, click_search
 from redirector.actor import ActorKind
 from redirector.clicks import Event
 from redirector.words import REASONS
@@ -41,7 +41,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 
 def routes(desk: Desk) -> list[Route]:
     async def listing(request: Request) -> Response:
-        filters = filters_of(request, click_search.FILTERS)
+        filters = filters_of(request, click_filters.FILTERS)
         refused = ""
         found: list[dict[str, Any]] = []
         following = None
@@ -90,7 +90,7 @@ def in_fields(filters: Mapping[str, str], zone: ZoneInfo) -> dict[str, str]:
     """What the form's fields hold: every one, and times as such fields can show them."""
     named = zone_of(filters.get("zone", ""), zone.key)
     times = {name: field_time(filters[name], named) for name in ("from", "to") if name in filters}
-    return dict.fromkeys(click_search.FILTERS, "") | dict(filters) | times
+    return dict.fromkeys(click_filters.FILTERS, "") | dict(filters) | times
 
 
 def with_zone(filters: Mapping[str, str], request: Request) -> dict[str, str]:

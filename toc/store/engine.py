@@ -57,6 +57,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     for pragma in SQLITE_PRAGMAS:
         cursor.execute(pragma)
     cursor.close()
+    connection.create_function("toc_lower", 1, str.lower)
 
 
 SQLITE_PRAGMAS = (
