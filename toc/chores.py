@@ -89,6 +89,5 @@ async def _expire(engine: AsyncEngine) -> None:
 
 
 async def _retain(config: Config, engine: AsyncEngine) -> None:
-    async with engine.begin() as connection:
-        done = await apply_retention(connection, config.clicks, utc_now())
+    done = await apply_retention(engine, config.clicks, utc_now())
     log.info("retention", **done)

@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from toc.records import MessageRecord, store
+from toc.records import MessageRecord, recordable, store
 
 log = structlog.get_logger("toc.receipts")
 
@@ -29,7 +29,7 @@ class ReceiptSpool:
         name = f"{int(record.time.timestamp() * 1000):015d}-{record.ref.hex()}"
         temporary = self._folder / f".{name}.{os.getpid()}"
         with temporary.open("wb") as file:
-            file.write(msgspec.msgpack.encode(record))
+            file.write(msgspec.msgpack.encode(recordable(record)))
             file.flush()
             os.fsync(file.fileno())
         os.rename(temporary, self._folder / name)
@@ -41,9 +41,13 @@ class ReceiptSpool:
     async def ship_for_ever(self, engine: AsyncEngine) -> None:
         while True:
             await asyncio.sleep(SHIP_SECONDS)
-            for path in self.waiting():
-                if not await self._ship(path, engine):
-                    break
+            await self.ship(engine)
+
+    async def ship(self, engine: AsyncEngine) -> None:
+        """All that waits, until the database refuses one."""
+        for path in self.waiting():
+            if not await self._ship(path, engine):
+                return
 
     async def _ship(self, path: Path, engine: AsyncEngine) -> bool:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
@@ -48,8 +49,30 @@ class MessageRecord(msgspec.Struct, frozen=True, kw_only=True):
     links: tuple[LinkRow, ...]
 
 
+_NOT_STORED = re.compile("[\0\ud800-\udfff]")
+"""PostgreSQL takes no NUL, UTF-8 no lone surrogate; mails hold both."""
+
+
+def recordable(record: MessageRecord) -> MessageRecord:
+    """The record with a replacement character for each one that no database takes."""
+    return msgspec.structs.replace(
+        record,
+        message_id=_clean(record.message_id),
+        subject=_clean(record.subject),
+        people={_clean(address): ref for address, ref in record.people.items()},
+        links=tuple(
+            msgspec.structs.replace(row, url=_clean(row.url), spelling=_clean(row.spelling)) for row in record.links
+        ),
+    )
+
+
+def _clean(text: str) -> str:
+    return _NOT_STORED.sub("\ufffd", text)
+
+
 async def store(connection: AsyncConnection, record: MessageRecord) -> None:
     """Add the record; a message that was recorded before gains holders, and nothing twice."""
+    record = recordable(record)
     if record.people:
         rows = [{"ref": ref, "address": address} for address, ref in sorted(record.people.items())]
         await connection.execute(insert(connection, people).on_conflict_do_nothing(), rows)

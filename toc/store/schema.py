@@ -338,3 +338,9 @@ Index(
     postgresql_where=NOTEWORTHY,
 )
 """What the overview counts, whole in the index: the few clicks that were more than forwarded."""
+
+WHOLE_ADDRESS = clicks.c.client != clicks.c.network
+"""Clicks whose client address is not truncated yet, in the words of the index below."""
+
+Index("clicks_whole_address", clicks.c.time, sqlite_where=WHOLE_ADDRESS, postgresql_where=WHOLE_ADDRESS)
+"""What retention still has to truncate: without it every run would read all that it truncated before."""

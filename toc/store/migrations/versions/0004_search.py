@@ -1,4 +1,4 @@
-"""Indexes in the order of the pages that a search shows, and for parts of URLs and of subjects.
+"""Indexes in the order of the pages that a search shows, for parts of URLs and of subjects, and for retention.
 
 Revision ID: 0004
 """
@@ -25,6 +25,10 @@ def upgrade() -> None:
     ):
         op.drop_index(name, "clicks")
         op.create_index(name, "clicks", [column, "seq"], unique=False)
+    whole = sa.text("client != network")
+    op.create_index(
+        "clicks_whole_address", "clicks", ["time"], unique=False, sqlite_where=whole, postgresql_where=whole
+    )
     op.create_index("clicks_reasons", "clicks", ["reasons", "seq"], unique=False)
     op.create_table(
         "subject_grams",
