@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
-from redirector.click import Road, page_answer
+from redirector.click import page_answer
 from redirector.http import POLICY, SAFETY_HEADERS, Answer, Receive, Request, Scope, Send, header_lines, send, text
 from redirector.metrics import ANSWERS, SHED
 from redirector.negotiate import negotiate
@@ -31,10 +31,18 @@ class Limits:
     proxies: tuple[Network, ...]
 
 
+class Links(Protocol):
+    """Where the paths of links lead: `redirector.click.Road`, or `redirector.sunset.SunsetRoad`."""
+
+    def without_prefix(self, path: str) -> str: ...
+
+    async def answer(self, request: Request, rest: str, *, preview: bool) -> Answer | None: ...
+
+
 class App:
     """The ASGI application of the public listener."""
 
-    def __init__(self, road: Road, renderer: Renderer, config: Config, limits: Limits, bad: RateLimiter) -> None:
+    def __init__(self, road: Links, renderer: Renderer, config: Config, limits: Limits, bad: RateLimiter) -> None:
         """`renderer` is the road's own."""
         self._road = road
         self._renderer = renderer

@@ -18,6 +18,7 @@ from redirector.metrics import BAD_LINKS, CLICKS, RECORDS
 from redirector.negotiate import chosen_language
 from redirector.nonce import Nonce, check, make
 from redirector.pages import STATUS, Renderer, Story
+from redirector.prefixes import Prefixes
 from redirector.rate import Network, network_of
 from redirector.record import Kept
 from redirector.words import Page
@@ -76,18 +77,10 @@ class Road:
         self._renderer = renderer
         self._config = config
         self._scanners = scanners
-        self._prefixes: tuple[Keyset, list[str]] | None = None
+        self._prefixes = Prefixes()
 
     def without_prefix(self, path: str) -> str:
-        """The path below our base URL: a proxy in front may strip its prefix or not."""
-        keyset = self._tools.keyset()
-        if self._prefixes is None or self._prefixes[0] is not keyset:
-            found = [url.path.rstrip("/") for url in keyset.public_urls]
-            self._prefixes = keyset, [prefix for prefix in found if prefix]
-        for prefix in self._prefixes[1]:
-            if path.startswith(prefix + "/"):
-                return path[len(prefix) :]
-        return path
+        return self._prefixes.without(path, self._tools.keyset())
 
     async def answer(self, request: Request, rest: str, *, preview: bool) -> Answer | None:
         """What a link of ours leads to; None for a bad link."""

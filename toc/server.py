@@ -31,11 +31,16 @@ METRICS = "PROMETHEUS_MULTIPROC_DIR"
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """How `serve` was called."""
+    """How `serve` was called. `sunset`: links open unchecked, by the keyset alone, and nothing else runs."""
 
     workers: int | None = None
     only_redirector: bool = False
+    sunset: bool = False
     ready_file: Path | None = None
+
+    @property
+    def has_database(self) -> bool:
+        return not (self.only_redirector or self.sunset)
 
 
 def run(startup: Startup, mode: Mode) -> int:
@@ -45,10 +50,10 @@ def run(startup: Startup, mode: Mode) -> int:
     check_keyset(startup)
     make_directory(config.data_dir)
     policy_archive.keep(config, startup.policy)
-    if not mode.only_redirector:
+    if mode.has_database:
         store.upgrade(config.database)
     public = bind(config.service.public_listen, "public")
-    admin = None if mode.only_redirector else bind(config.service.admin_listen, "admin")
+    admin = bind(config.service.admin_listen, "admin") if mode.has_database else None
     runtime = Path(tempfile.mkdtemp(prefix="toc-"))  # mode 0700; Unix socket paths must be short
     os.environ[METRICS] = str(runtime)
     values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call] # chosen at its import, before this
@@ -112,10 +117,10 @@ def _children(
     from toc import management, worker
 
     config = startup.config
-    database = None if mode.only_redirector else config.database
+    database = config.database if mode.has_database else None
 
     def worker_of(number: int) -> Callable[[Callable[[], None]], None]:
-        place = worker.Place(number, public, recorder[1], database)
+        place = worker.Place(number, public, recorder[1], database, mode.sunset)
         return lambda ready: worker.run(startup, place, ready)
 
     children = [

@@ -20,7 +20,7 @@ import uvicorn
 import uvloop
 
 from redirector import metrics
-from redirector.app import App, Limits
+from redirector.app import App, Limits, Links
 from redirector.branding import load_branding
 from redirector.click import Road, Tools
 from redirector.pages import Renderer
@@ -28,7 +28,10 @@ from redirector.protocol import LimitedProtocol
 from redirector.rate import Network, RateLimiter
 from redirector.record import Recorder
 from redirector.spool import Spool
+from redirector.sunset import SunsetRoad
 from toc import stored_file
+from toc.config import Config
+from toc.keys import Keyset, KeysetFile
 from toc.knowledge import Knowledge, utc_now
 from toc.live import live_sources
 from toc.sightings import UNKNOWN, StoreReader
@@ -48,17 +51,18 @@ REFRESH_SECONDS = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where this worker stands. `database`: None on a node that has none."""
+    """Where this worker stands. `database`: None on a node that has none. `sunset`: nothing is checked any more."""
 
     number: int
     listener: socket.socket
     recorder: Path
     database: str | None
+    sunset: bool = False
 
 
 def run(startup: Startup, place: Place, ready: Callable[[], None]) -> None:
     """Serve until SIGTERM."""
-    uvloop.run(_serve(startup, place, ready))
+    uvloop.run(_serve_sunset(startup, place, ready) if place.sunset else _serve(startup, place, ready))
 
 
 async def _serve(startup: Startup, place: Place, ready: Callable[[], None]) -> None:
@@ -79,17 +83,41 @@ async def _serve(startup: Startup, place: Place, ready: Callable[[], None]) -> N
         metrics.flush()
 
 
+async def _serve_sunset(startup: Startup, place: Place, ready: Callable[[], None]) -> None:
+    """By the keyset alone, and the stored-link file where there is one."""
+    config = startup.config
+    keyset_file = KeysetFile(config.keyset_path)
+    reader = StoreReader(None, time.monotonic, config.data_dir / stored_file.FILE_NAME)
+
+    def keyset() -> Keyset:
+        keyset_file.refresh(time.monotonic())
+        return keyset_file.current
+
+    renderer = _renderer(config)
+    road = SunsetRoad(keyset, reader.stored, utc_now, renderer, config.clicks.nonce_seconds)
+    await serve_http(_app(road, renderer, config), place.listener, tls_of(startup, public=True), ready)
+
+
 def application(startup: Startup, knowledge: Knowledge, recorder: Recorder, database: str | None) -> App:
     """The public listener's application, put together from its parts."""
     config = startup.config
     reader = StoreReader(database, time.monotonic, config.data_dir / stored_file.FILE_NAME)
-    renderer = Renderer(load_branding(config))
-    if renderer.refused is not None:
-        log.error("template_refused", error=str(renderer.refused))
+    renderer = _renderer(config)
     road = Road(_tools(knowledge, reader, recorder), renderer, config, networks(config.clicks.scanner_networks))
+    return _app(road, renderer, config)
+
+
+def _app(road: Links, renderer: Renderer, config: Config) -> App:
     proxies = networks(config.service.trusted_proxies)
     bad = RateLimiter(config.clicks.rate, config.clicks.burst, proxies)
     return App(road, renderer, config, Limits(config.clicks.capacity, proxies), bad)
+
+
+def _renderer(config: Config) -> Renderer:
+    renderer = Renderer(load_branding(config))
+    if renderer.refused is not None:
+        log.error("template_refused", error=str(renderer.refused))
+    return renderer
 
 
 async def refresh_for_ever(knowledge: Knowledge) -> None:

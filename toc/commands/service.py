@@ -83,6 +83,7 @@ def serve(
     workers: Annotated[int | None, typer.Option(help="Processes that answer clicks.", min=1)] = None,
     only: Annotated[str | None, typer.Option(help="`redirector`: answer clicks and nothing else.")] = None,
     ready_file: Annotated[Path | None, typer.Option(help="Appears when everything answers.")] = None,
+    sunset: Annotated[bool, typer.Option(help="The service has ended: links open by the keyset alone.")] = False,
     config: ConfigOption = None,
 ) -> None:
     """Run the service."""
@@ -91,4 +92,4 @@ def serve(
     # Imported here: the metrics library fixes at its import whether numbers are summed over processes.
     from toc import server
 
-    raise typer.Exit(server.run(startup.read(config), server.Mode(workers, only == "redirector", ready_file)))
+    raise typer.Exit(server.run(startup.read(config), server.Mode(workers, only == "redirector", sunset, ready_file)))
