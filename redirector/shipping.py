@@ -22,7 +22,7 @@ from redirector.click_sink import Sink, Unavailable, commit, open_sink
 from redirector.journal import NAMES, TURN, Marks
 from redirector.spool import HEADER, empty, generation_of, read
 from toc.config import Config
-from toc.supervisor import show_as
+from toc.supervisor import die_with_parent, show_as
 
 log = structlog.get_logger("redirector.shipping")
 
@@ -170,6 +170,7 @@ def _become(config: Config, bell: socket.socket) -> None:
     """The process's whole life. Never returns."""
     code = 1
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the closed bell ends it, after the recorder's last click
+    die_with_parent(signal.SIGKILL)  # the next recorder brings its own; two would do the work twice
     show_as("shipper")
     try:
         spools = config.data_dir / "spool"

@@ -6,8 +6,10 @@ waits for a mail.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import ssl
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,6 +31,7 @@ from toc.protect import Message, Store, Tools, build, own_path
 from toc.records import LinkRow, MessageRecord
 from toc.startup import Startup
 from toc.store.stored import open_store
+from toc.supervisor import die_with_parent, show_as
 from toc.token import (
     NO_REF,
     Direction,
@@ -245,6 +248,11 @@ _here: Rewriting | None = None
 def begin(startup: Startup) -> None:
     """Called once in each pool process."""
     global _here
+    die_with_parent()  # killed, it cannot tell us, and its queue would be waited on for ever
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
+        sys.exit(1)  # it went before we asked
+    show_as("rewriter")
     os.nice(5)  # a click never waits for a mail
     _here = Rewriting(startup)
 

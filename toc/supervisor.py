@@ -206,9 +206,9 @@ class Supervisor:
             _await_end(pids)
 
 
-def die_with_parent() -> None:
-    """Ask the kernel for SIGTERM when the parent is gone (prctl(2), PR_SET_PDEATHSIG): no orphan holds our port."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+def die_with_parent(number: signal.Signals = signal.SIGTERM) -> None:
+    """Ask the kernel for this signal when the parent is gone (prctl(2), PR_SET_PDEATHSIG): no orphan holds our port."""
+    ctypes.CDLL(None).prctl(1, number)
 
 
 def show_as(name: str) -> None:

@@ -19,8 +19,11 @@ KILLS = 500 if os.environ.get("TOC_LONG") == "1" else 20
 ROLES = ("toc-recorder", "toc-shipper", "toc-worker-0", "toc-worker-1", "toc-recorder", "toc-manager", "supervisor")
 
 
-def kill_one(running: Service, role: str, chance: random.Random) -> Service:
-    """Kill the process of this role, once there is one. A supervisor is started again, as systemd would."""
+def kill_one(running: Service, role: str) -> Service:
+    """Kill the process of this role, once there is one. A supervisor is started again, as systemd would.
+
+    What it had started ends by itself.
+    """
     if role == "supervisor":
         family = children(running.process.pid)
         running.process.kill()
@@ -31,7 +34,9 @@ def kill_one(running: Service, role: str, chance: random.Random) -> Service:
     while time.monotonic() < end:
         found = [pid for pid, name in children(running.process.pid).items() if name == role]
         if found:
-            kill(chance.choice(found))
+            family = children(found[0])
+            kill(found[0])
+            until_gone(set(family))
             return running
         time.sleep(0.02)
     raise AssertionError(f"no {role} within half a minute")
@@ -40,7 +45,7 @@ def kill_one(running: Service, role: str, chance: random.Random) -> Service:
 def until_gone(pids: set[int], seconds: float = 40.0) -> None:
     end = time.monotonic() + seconds
     while any(Path(f"/proc/{pid}").exists() for pid in pids):
-        assert time.monotonic() < end, "the children outlive their supervisor"
+        assert time.monotonic() < end, "children outlive their parent"
         time.sleep(0.02)
 
 
@@ -53,7 +58,7 @@ def test_every_click_that_got_its_answer_is_on_record_once(tmp_path: Path) -> No
         for number in range(KILLS):
             time.sleep(chance.uniform(0.0, 0.4))
             before = len(load.answered)
-            running = kill_one(running, ROLES[number % len(ROLES)], chance)
+            running = kill_one(running, ROLES[number % len(ROLES)])
             end = time.monotonic() + 30
             while len(load.answered) < before + 5:
                 assert time.monotonic() < end, f"no clicks go on after kill {number}"
