@@ -126,3 +126,11 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     if done.returncode != 0:
         pytest.skip(f"npm could not install {AXE}")
     return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8")
+
+
+@pytest.fixture(scope="session")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One service for all tests that only rewrite and restore through it."""
+    running = start(tmp_path_factory.mktemp("standing"), "--workers", "1")
+    yield running
+    assert stop(running) == 0

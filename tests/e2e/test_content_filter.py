@@ -55,25 +55,25 @@ def gateway() -> Iterator[tuple[Postfix, int, int]]:
 
 
 @pytest.fixture(scope="module")
-def running(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postfix]:
+def running(standing: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postfix]:
     require("postfix")
     with (
         gateway() as (server, there, back),
-        content_filter(access(service), tmp_path_factory.mktemp("filter"), there, back),
+        content_filter(access(standing), tmp_path_factory.mktemp("filter"), there, back),
     ):
         yield server
 
 
-def test_the_corpus_through_the_filter(running: Postfix, service: Service, corpus: Path) -> None:
+def test_the_corpus_through_the_filter(running: Postfix, standing: Service, corpus: Path) -> None:
     mails = sample(corpus, MAILS)
     send(running, mails)
     refused = [mail.recipients for mail in mails if mail.answers != [250]]
     assert not refused
     running.wait_until_empty(120)
-    assert not all_faults(service, running.sink, mails, trace=1)
+    assert not all_faults(standing, running.sink, mails, trace=1)
 
 
-def test_each_recipient_gets_links_of_his_own(running: Postfix, service: Service) -> None:
+def test_each_recipient_gets_links_of_his_own(running: Postfix, standing: Service) -> None:
     recipients = ("one@example.net", "two@example.net", "three@example.net")
     send(running, [Submission("a@example.org", recipients, PLAIN)])
     running.wait_until_empty()
@@ -83,7 +83,7 @@ def test_each_recipient_gets_links_of_his_own(running: Postfix, service: Service
         assert delivered.recipients == [recipient]
         found = OURS.search(delivered.content)
         assert found
-        answer = service.call("POST", "/v1/links/open", json={"link": service.public + found.group().decode()})
+        answer = standing.call("POST", "/v1/links/open", json={"link": standing.public + found.group().decode()})
         assert answer.json()["target"] == "https://one.example.org/a"
         bearers.append(answer.json()["recipient_ref"])
     assert len(set(bearers)) == 3

@@ -24,41 +24,41 @@ def run(service: Access, folder: Path, content: bytes, *arguments: str) -> subpr
     return subprocess.run([FILTER, *arguments], input=content, env=environment, capture_output=True, check=False)
 
 
-def expected(service: Service, content: bytes, recipient: str) -> bytes:
-    answer = service.rewrite(content, recipient)
+def expected(standing: Service, content: bytes, recipient: str) -> bytes:
+    answer = standing.rewrite(content, recipient)
     return answer.content if answer.status_code == 200 else content
 
 
-def test_the_corpus_as_toc_rewrite_makes_it(service: Service, tmp_path: Path, corpus: Path) -> None:
+def test_the_corpus_as_toc_rewrite_makes_it(standing: Service, tmp_path: Path, corpus: Path) -> None:
     changed = 0
     for mail in sample(corpus, MAILS):
         (recipient,) = mail.recipients
-        done = run(access(service), tmp_path, mail.content, "a@sender.example", recipient)
+        done = run(access(standing), tmp_path, mail.content, "a@sender.example", recipient)
         assert (done.returncode, done.stderr) == (0, b"")
-        assert done.stdout == expected(service, mail.content, recipient), recipient
+        assert done.stdout == expected(standing, mail.content, recipient), recipient
         changed += done.stdout != mail.content
     assert changed > MAILS // 3
 
 
-def test_bare_lf_in_bare_lf_out(service: Service, tmp_path: Path) -> None:
-    done = run(access(service), tmp_path, PLAIN.replace(b"\r\n", b"\n"), "a@sender.example", "b@example.com")
+def test_bare_lf_in_bare_lf_out(standing: Service, tmp_path: Path) -> None:
+    done = run(access(standing), tmp_path, PLAIN.replace(b"\r\n", b"\n"), "a@sender.example", "b@example.com")
     assert done.returncode == 0
-    assert done.stdout == expected(service, PLAIN, "b@example.com").replace(b"\r\n", b"\n")
+    assert done.stdout == expected(standing, PLAIN, "b@example.com").replace(b"\r\n", b"\n")
 
 
 @pytest.mark.parametrize("end", [b"\r\n", b"\n"])
-def test_addresses_from_the_header_leave_it(service: Service, tmp_path: Path, end: bytes) -> None:
+def test_addresses_from_the_header_leave_it(standing: Service, tmp_path: Path, end: bytes) -> None:
     """The last field of a name is the mail system's; one that the mail brought with it counts for nothing."""
     fields = b"Toc-Envelope-Recipient: forged@example.com\r\nToc-Envelope-Sender: a@sender.example\r\n"
     fields += b"Toc-Envelope-Recipient: b@example.com\r\nToc-Envelope-Client: 192.0.2.1\r\n"
     body = b"\r\nToc-Envelope-Sender: of the body\r\n"
-    done = run(access(service), tmp_path, (fields + PLAIN + body).replace(b"\r\n", end), "--envelope-fields")
+    done = run(access(standing), tmp_path, (fields + PLAIN + body).replace(b"\r\n", end), "--envelope-fields")
     assert done.returncode == 0
-    assert done.stdout == expected(service, PLAIN + body, "b@example.com").replace(b"\r\n", end)
+    assert done.stdout == expected(standing, PLAIN + body, "b@example.com").replace(b"\r\n", end)
 
 
-def test_a_large_mail(service: Service, tmp_path: Path) -> None:
-    done = run(access(service), tmp_path, HUGE, "a@sender.example", "b@example.com")
+def test_a_large_mail(standing: Service, tmp_path: Path) -> None:
+    done = run(access(standing), tmp_path, HUGE, "a@sender.example", "b@example.com")
     assert done.returncode == 0
     assert OURS.search(done.stdout)
     assert len(done.stdout) > len(HUGE)
@@ -66,15 +66,15 @@ def test_a_large_mail(service: Service, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fault", ["no service", "a wrong key", "no key"])
 def test_whatever_fails_is_a_temporary_failure_and_nothing_is_written(
-    service: Service, tmp_path: Path, fault: str
+    standing: Service, tmp_path: Path, fault: str
 ) -> None:
     match fault:
         case "no service":
-            wrong = Access(f"http://127.0.0.1:{free_port()}", service.key)
+            wrong = Access(f"http://127.0.0.1:{free_port()}", standing.key)
         case "a wrong key":
-            wrong = Access(service.admin, "toc_none")
+            wrong = Access(standing.admin, "toc_none")
         case _:
-            wrong = Access(service.admin, "")
+            wrong = Access(standing.admin, "")
     done = run(wrong, tmp_path, PLAIN, "a@sender.example", "b@example.com")
     assert done.returncode == EX_TEMPFAIL
     assert done.stdout == b""

@@ -147,14 +147,14 @@ def _wait_for(server: Exim, process: subprocess.Popen[bytes]) -> None:
             return
 
 
-def test_the_corpus_through_exim(unpacked: Path, service: Service, corpus: Path) -> None:
+def test_the_corpus_through_exim(unpacked: Path, standing: Service, corpus: Path) -> None:
     mails = sample(corpus, MAILS)
-    with running_sink() as sink, exim(unpacked, access(service), sink) as server:
+    with running_sink() as sink, exim(unpacked, access(standing), sink) as server:
         send(server, mails)
         refused = [mail.recipients for mail in mails if mail.answers != [250]]
         assert not refused
         server.wait_until_empty()
-        assert not all_faults(service, sink, mails)
+        assert not all_faults(standing, sink, mails)
 
 
 def test_while_the_service_is_gone_mail_waits_and_then_arrives_once(unpacked: Path, tmp_path: Path) -> None:

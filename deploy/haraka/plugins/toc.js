@@ -5,6 +5,7 @@
 const fs = require('node:fs')
 const http = require('node:http')
 const https = require('node:https')
+const { URL } = require('node:url') // plugins run in a context without it
 
 exports.register = function () {
     const settings = this.config.get('toc.ini').main
@@ -16,32 +17,29 @@ exports.register = function () {
 exports.hook_data_post = function (next, connection) {
     const transaction = connection?.transaction
     if (!transaction) return next()
-    transaction.message_stream.get_data((raw) => {
-        this.ask(raw, connection).then(
-            (rewritten) => {
-                if (rewritten) return this.replace(transaction, rewritten, next)
-                next()
-            },
+    new Promise((resolve) => transaction.message_stream.get_data(resolve))
+        .then((raw) => this.ask(raw, connection, transaction))
+        .then((rewritten) => rewritten && this.replace(transaction, rewritten))
+        .then(
+            () => next(),
             (error) => {
                 connection.logerror(this, error.message)
                 next(DENYSOFT, 'the links of this mail could not be protected now')
             },
         )
-    })
 }
 
 // The rewritten message, or null where it stays as it is.
-exports.ask = function (raw, connection) {
-    const { transaction, relaying } = connection
-    const utf8 = (text) => Buffer.from(text, 'utf8').toString('latin1') // node writes header values as latin1
+exports.ask = function (raw, connection, transaction) {
+    const address = (path) => Buffer.from(path.format().slice(1, -1), 'utf8').toString('latin1') // as node writes fields
     const headers = {
         Authorization: `Bearer ${this.key}`,
         'Content-Type': 'message/rfc822',
         'Content-Length': raw.length,
-        'Toc-Sender': utf8(transaction.mail_from.address()),
-        'Toc-Recipient': transaction.rcpt_to.map((recipient) => utf8(recipient.address())),
+        'Toc-Sender': address(transaction.mail_from),
+        'Toc-Recipient': transaction.rcpt_to.map(address),
         'Toc-Client-Address': connection.remote.ip,
-        'Toc-Direction': relaying ? 'outbound' : 'inbound',
+        'Toc-Direction': connection.relaying ? 'outbound' : 'inbound',
     }
     const { request } = this.api.protocol === 'https:' ? https : http
     return new Promise((resolve, reject) => {
@@ -64,7 +62,7 @@ exports.ask = function (raw, connection) {
 }
 
 // Put `rewritten` in the place of the message, header and body, as Haraka's transaction would have read it.
-exports.replace = function (transaction, rewritten, next) {
+exports.replace = function (transaction, rewritten) {
     const Header = transaction.header.constructor
     const Stream = transaction.message_stream.constructor
     const lines = split(rewritten)
@@ -78,7 +76,7 @@ exports.replace = function (transaction, rewritten, next) {
     transaction.message_stream.destroy()
     transaction.header = header
     transaction.message_stream = stream
-    stream.add_line_end(() => next())
+    return new Promise((resolve) => stream.add_line_end(resolve))
 }
 
 function split(raw) {
