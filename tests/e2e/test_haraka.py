@@ -34,7 +34,10 @@ TAKE = "exports.hook_rcpt = (next) => next(OK)\n"
 @pytest.fixture(scope="module")
 def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with the package in its node_modules."""
-    require_program("node")
+    node = require_program("node")
+    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
+    if int(version.strip("v\n").partition(".")[0]) < 20:
+        pytest.skip(f"Haraka needs node 20 or later; here is {version}")
     npm = require_program("npm")
     folder = tmp_path_factory.mktemp("npm")
     command = [npm, "install", "--no-audit", "--no-fund", "--omit=optional", "--ignore-scripts", PACKAGE]
