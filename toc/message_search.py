@@ -8,15 +8,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select, tuple_
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from toc.errors import RequestError
-from toc.store.schema import from_micros, holders, links, messages, people, to_micros
+from toc.store.schema import from_micros, holders, links, messages, people, subject_grams, to_micros
+from toc.store.search_text import grams
 from toc.token import Direction, normal_address
 from toc.verdict import Level
 
 Condition = ColumnElement[bool]
+
+MOST_PAIRS = 4
+"""Pairs of a subject that are looked up: more narrow no further, and each is a look-up of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +72,18 @@ def _linked(column: Any) -> Callable[[str], Condition]:
     return lambda value: messages.c.ref.in_(select(links.c.message_ref).where(column == value.lower()))
 
 
+def _subject(value: str) -> Condition:
+    """A part of it. In scripts without blanks its pairs of characters lead there; elsewhere the subjects are read."""
+    pairs = sorted(grams(value))[:MOST_PAIRS]
+    holding = (select(subject_grams.c.message_ref).where(subject_grams.c.gram == pair) for pair in pairs)
+    return and_(messages.c.subject.contains(value, autoescape=True), *(messages.c.ref.in_(refs) for refs in holding))
+
+
 _BY_NAME: Mapping[str, Callable[[str], Condition]] = {
     "recipient": _holder,
     "sender": lambda value: _bool(messages.c.sender_ref == _person(value)),
     "message_id": lambda value: _bool(messages.c.message_id == value),
-    "subject": lambda value: messages.c.subject.contains(value, autoescape=True),
+    "subject": _subject,
     "host": _linked(links.c.host),
     "domain": _linked(links.c.domain),
 }
@@ -90,7 +101,8 @@ async def search(
         query = query.where(_BY_NAME[name](value))
     if cursor:
         time, ref = _from_cursor(cursor)
-        query = query.where(tuple_(messages.c.time, messages.c.ref) < tuple_(time, ref))
+        same = _bool(messages.c.time == time) & _bool(messages.c.ref < ref)
+        query = query.where(or_(_bool(messages.c.time < time), same))
     rows = (await connection.execute(query)).mappings().all()
     following = None
     if len(rows) > limit:
