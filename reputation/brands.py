@@ -62,11 +62,13 @@ class Brands:
         self._behind = {brand.name: frozenset(map(_first_suffix_label, brand.domains)) | _COMMON for brand in rows}
         self._names = {brand.name.lower(): brand for brand in rows}
         self._skeletons = {skeleton(name): brand for name, brand in self._names.items()}
+        self._hyphened = any("-" in name for name in self._names)
         self._near_by: dict[str, list[tuple[str, Brand]]] = {}
         for form, brand in (*self._skeletons.items(), *self._names.items()):
             if len(form) >= MIN_EDIT_LENGTH:
                 for end in _ends(form):
                     self._near_by.setdefault(end, []).append((form, brand))
+        self._like = lru_cache(maxsize=65536)(self._look_up)  # hosts share their words: www, mail, login
         self.imitated = lru_cache(maxsize=16384)(self._imitated)
         """`_imitated`, which says what it means; clicks come in bursts on the same hosts."""
 
@@ -96,12 +98,14 @@ class Brands:
 
     def _of_label(self, label: str, *, is_owners: bool, behind: list[str]) -> Brand | None:
         words = [word for word in _HYPHENS.split(label) if word] if "-" in label or "_" in label else [label]
-        for word in dict.fromkeys((label, "".join(words), *words)) if len(words) > 1 else words:
+        if len(words) > 1:
+            spellings = (label, "".join(words), *words) if self._hyphened else ("".join(words), *words)
+        else:
+            spellings = (*words,)
+        for word in spellings:
             if len(word) < 3:
                 continue
-            form = skeleton(word)
-            brand = self._skeletons.get(form)
-            brand = brand or self._near(form) or (self._near(word) if word != form else None)
+            brand = self._like(word)
             if brand is None:
                 continue
             if is_owners or word != brand.name.lower():
@@ -110,6 +114,10 @@ class Brands:
             if after and after[0] in self._behind[brand.name]:
                 return brand
         return None
+
+    def _look_up(self, word: str) -> Brand | None:
+        form = skeleton(word)
+        return self._skeletons.get(form) or self._near(form) or (self._near(word) if word != form else None)
 
     def _near(self, form: str) -> Brand | None:
         """One letter missing, added, changed or swapped (Damerau-Levenshtein distance 1) in a name that is long enough."""
@@ -133,7 +141,6 @@ def _first_suffix_label(domain: str) -> str:
     return domain.lower().partition(".")[2].partition(".")[0]
 
 
-@lru_cache(maxsize=65536)
 def skeleton(text: str) -> str:
     """What a hurried reader sees in a label."""
     plain = text.lower()

@@ -195,7 +195,7 @@ class Reading:
     wraps: it is another vendor's wrapper: what it leads to is a reading of its own, or hidden
     """
 
-    __slots__ = ("_expressions", "host", "name", "url", "wraps")
+    __slots__ = ("_expressions", "_suffixes", "host", "name", "url", "wraps")
 
     def __init__(self, url: Url, name: str = "", *, wraps: bool = False) -> None:
         self.url = url
@@ -203,6 +203,14 @@ class Reading:
         self.wraps = wraps
         self.host = plain_host(url.host) if url.host[:1] != "[" else plain_address(url.host)
         self._expressions: list[str] | None = None
+        self._suffixes: tuple[str, ...] | None = None
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """The host and its parents (`host_suffixes`)."""
+        if self._suffixes is None:
+            self._suffixes = host_suffixes(self.host)
+        return self._suffixes
 
     @property
     def expressions(self) -> list[str]:

@@ -19,7 +19,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from reputation.addresses import Prefix, enclosing, normal_network, prefix_of
-from reputation.forms import Reading, host_suffixes, is_address, plain_host
+from reputation.forms import Reading, is_address, plain_host
 from toc.errors import BadUrl, Invalid
 from toc.url import ascii_host, parse, public_suffixes
 from toc.verdict import Level, Match, MatchKind, ThreatType
@@ -159,47 +159,52 @@ _Table = Mapping[str, tuple[Object, ...]]
 class ObjectSet:
     """All objects, ready to be asked. Immutable: a change makes a new set, which replaces the old one whole.
 
+    hosts:     domains by their host, wildcards by the host behind the star
+    urls:      by host; `expressions` says which expression each of them is
     addresses: addresses and networks by their one spelling      prefixes: of the networks among them
     """
 
     hosts: _Table = field(default_factory=dict)
-    below: _Table = field(default_factory=dict)
     urls: _Table = field(default_factory=dict)
+    expressions: Mapping[str, str] = field(default_factory=dict)
     addresses: _Table = field(default_factory=dict)
     prefixes: frozenset[Prefix] = frozenset()
 
     @classmethod
     def of(cls, objects: Iterable[Object]) -> ObjectSet:
         hosts: dict[str, tuple[Object, ...]] = {}
-        below: dict[str, tuple[Object, ...]] = {}
         urls: dict[str, tuple[Object, ...]] = {}
+        expressions: dict[str, str] = {}
         addresses: dict[str, tuple[Object, ...]] = {}
         for item in objects:
             match item.type:
                 case ObjectType.DOMAIN:
-                    table, key = (below, item.value[2:]) if item.value.startswith("*.") else (hosts, item.value)
+                    table, key = hosts, item.value.removeprefix("*.")
                 case ObjectType.URL:
-                    table, key = urls, Reading(parse(item.value)).expressions[0]
+                    reading = Reading(parse(item.value))
+                    table, key = urls, reading.host
+                    expressions[item.value] = reading.expressions[0]
                 case ObjectType.IP:
                     table, key = addresses, item.value
                 case _:
                     continue
             table[key] = (*table.get(key, ()), item)
-        return cls(hosts, below, urls, addresses, frozenset(prefix_of(key) for key in addresses if "/" in key))
+        prefixes = frozenset(prefix_of(key) for key in addresses if "/" in key)
+        return cls(hosts, urls, expressions, addresses, prefixes)
 
     def match(self, reading: Reading, now: datetime) -> list[Match]:
         """Every object that the URL of `reading` meets and that has not expired."""
+        host = reading.host
         found: list[tuple[Object, str]] = []
-        if self.urls:
-            for expression in reading.expressions[: 2 if reading.url.query else 1]:
-                found += [(item, "url") for item in self.urls.get(expression, ())]
-        if is_address(reading.host):
-            found += [(item, "ip") for key in self._around(reading.host) for item in self.addresses.get(key, ())]
-        elif self.hosts or self.below:
-            for place, suffix in enumerate(host_suffixes(reading.host)):
-                found += [(item, "host") for item in self.hosts.get(suffix, ())]
-                if place:
-                    found += [(item, "host") for item in self.below.get(suffix, ())]
+        if rows := self.urls.get(host):
+            met = reading.expressions[: 2 if reading.url.query else 1]
+            found += [(item, "url") for item in rows if self.expressions[item.value] in met]
+        if is_address(host):
+            found += [(item, "ip") for key in self._around(host) for item in self.addresses.get(key, ())]
+        elif self.hosts:
+            for suffix in reading.suffixes:
+                if rows := self.hosts.get(suffix):
+                    found += [(item, "host") for item in rows if suffix != host or not item.value.startswith("*.")]
         return [_match(item, form) for item, form in found if item.expires is None or item.expires > now]
 
     def _around(self, host: str) -> list[str]:

@@ -29,10 +29,11 @@ _FIRST_SEEN_MICROS = int(FIRST_SEEN_HOURS * 3_600_000_000)
 
 
 class Silence(NamedTuple):
-    """The sources that did not answer when the host was looked up."""
+    """The sources that did not answer when the host was looked up, and the generations of those that did."""
 
     silent: tuple[str, ...]
     required: tuple[str, ...]
+    consulted: tuple[tuple[str, str], ...]
 
 
 class QuietHosts:
@@ -59,7 +60,9 @@ class QuietHosts:
             return None
         if seen is not None and now.timestamp() * 1_000_000 - seen.first < _FIRST_SEEN_MICROS:
             return None
-        return Verdict(Level.UNTESTED, now, (), (), silence.silent, silence.required, False, (url.href,))
+        return Verdict(
+            Level.UNTESTED, now, (), (), *silence[:2], approved=False, forms=(url.href,), consulted=silence.consulted
+        )
 
     def learn(self, url: Url, found: Verdict, asked: tuple[tuple[Loaded, ...], ObjectSet]) -> None:
         """Remember the host of `url` where `found` and `asked` have nothing on it."""
@@ -76,7 +79,7 @@ class QuietHosts:
             return
         if len(self._hosts) >= MAX_HOSTS:
             self._hosts = {}
-        self._hosts[url.host] = Silence(found.silent, found.required)
+        self._hosts[url.host] = Silence(found.silent, found.required, found.consulted)
 
     def _still(self, asked: tuple[tuple[Loaded, ...], ObjectSet]) -> bool:
         return self._asked is not None and self._asked[0] is asked[0] and self._asked[1] is asked[1]
@@ -85,6 +88,4 @@ class QuietHosts:
 def _named(objects: ObjectSet) -> Iterable[str]:
     """Every host that an object names."""
     yield from objects.hosts
-    yield from objects.below
-    for expression in objects.urls:
-        yield expression.partition("/")[0]
+    yield from objects.urls

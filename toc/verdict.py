@@ -126,6 +126,9 @@ def conclude(
     An override beats everything; a threat beats an approval; an approval beats signs; a familiar host cancels signs.
     One more threat match, sign or silence never makes the level lower.
     """
+    if not matches:
+        level = Level.UNTESTED if familiar or not signs else _level_of(sum(sign.points for sign in signs))
+        return Verdict(level, as_of, (), signs, silent, required, False, forms, familiar, consulted)
     kinds = {match.kind for match in matches}
     override = MatchKind.OVERRIDE in kinds
     approved = override or MatchKind.APPROVED in kinds
