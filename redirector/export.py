@@ -1,9 +1,10 @@
-"""Clicks in the forms that other systems read. Each mapping is a table; docs/siem.md is held against them. Pure."""
+"""Clicks in the forms that other systems read. Each mapping is a table; docs/export.md is held against them. Pure."""
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import msgspec
 
 from toc.errors import RequestError
+from toc.hiding import HIDING, inert
 
 Document = Mapping[str, Any]
 Getter = Callable[[Document], Any]
@@ -83,7 +85,7 @@ CEF_SEVERITY: Mapping[str, int] = {
     "safe": 0, "untested": 1, "suspicious": 5, "highly_suspicious": 8, "dangerous": 10,
 }  # fmt: skip
 
-_ACTION_TYPES: Mapping[tuple[str, str], str] = {
+ACTION_TYPES: Mapping[tuple[str, str], str] = {
     ("forwarded", "allow"): "ClickAllowed",
     ("proceeded", "allow"): "ClickAllowed",
     ("proceeded", "warn"): "ClickAllowed",
@@ -95,7 +97,7 @@ _ACTION_TYPES: Mapping[tuple[str, str], str] = {
 URL_CLICK_EVENTS: Mapping[str, Getter] = {
     "Timestamp": _key("time"),
     "Url": _key("url"),
-    "ActionType": lambda click: _ACTION_TYPES.get((click["event"], click["action"]), "ClickBlockedByTenantPolicy"),
+    "ActionType": lambda click: ACTION_TYPES.get((click["event"], click["action"]), "ClickBlockedByTenantPolicy"),
     "AccountUpn": lambda click: click["recipients"][0] if len(click["recipients"]) == 1 else "",
     "Workload": lambda _: "Email",
     "NetworkMessageId": _key("message_id"),
@@ -108,18 +110,23 @@ URL_CLICK_EVENTS: Mapping[str, Getter] = {
 }
 """Microsoft's UrlClickEvents: one ReportId for a block and the click through it."""
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+"""What begins a formula; of full width too, which spreadsheets under East Asian settings take for the same."""
 
 
 def csv_line(values: Sequence[object]) -> str:
-    """One line of CSV in which no spreadsheet sees a formula (a leading apostrophe, as OWASP advises)."""
+    """One line of CSV in which no spreadsheet sees a formula (quotes and a leading apostrophe, as OWASP advises), nothing
+    is hidden, and no value breaks the line."""
     out = io.StringIO()
-    csv.writer(out, lineterminator="\r\n").writerow([_no_formula(str(value)) for value in values])
+    csv.writer(out, lineterminator="\r\n", quoting=csv.QUOTE_ALL).writerow(
+        [_no_formula(inert(value)) for value in values]
+    )
     return out.getvalue()
 
 
 def _no_formula(text: str) -> str:
-    return "'" + text if text.startswith(_FORMULA) else text
+    """Blanks before it hide a formula from nobody but us."""
+    return "'" + text if text.lstrip().startswith(_FORMULA) else text
 
 
 def nested(click: Document, mapping: Mapping[str, Getter]) -> dict[str, Any]:
@@ -135,7 +142,7 @@ def nested(click: Document, mapping: Mapping[str, Getter]) -> dict[str, Any]:
 
 
 def cef_line(click: Document, version: str = "1") -> str:
-    """ArcSight Common Event Format: ``\\`` and ``|`` escaped in the header, ``\\``, ``=`` and line breaks in values."""
+    """ArcSight Common Event Format: ``\\`` and ``|`` escaped in the header, ``\\`` and ``=`` in values; nothing hidden."""
     head = ["CEF:0", "Time-of-Click", "Time-of-Click", version, click["event"], f"Link {click['event']}"]
     head.append(str(CEF_SEVERITY[click["level"]]))
     shown = "|".join(_cef_head(text) if place else text for place, text in enumerate(head))
@@ -146,21 +153,21 @@ def cef_line(click: Document, version: str = "1") -> str:
 
 
 def _cef_head(text: str) -> str:
-    return _one_line(text).replace("\\", "\\\\").replace("|", "\\|")
+    return inert(text).replace("\\", "\\\\").replace("|", "\\|")
 
 
 def _cef_value(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace("=", "\\=").replace("\r", "\\r").replace("\n", "\\n")
-    return _one_line(escaped)
-
-
-def _one_line(text: str) -> str:
-    """Without control characters and bidirectional marks, which could hide or forge a log line."""
-    return "".join(c for c in text if c.isprintable())
+    return inert(text).replace("\\", "\\\\").replace("=", "\\=")
 
 
 def _json_line(value: object) -> str:
-    return msgspec.json.encode(value).decode() + "\n"
+    """Characters that hide, reorder or break lines stand escaped: the value that is read is the same."""
+    return HIDING.sub(_escaped, msgspec.json.encode(value).decode()) + "\n"
+
+
+def _escaped(found: re.Match[str]) -> str:
+    units = found[0].encode("utf-16-be")
+    return "".join(f"\\u{units[place] << 8 | units[place + 1]:04x}" for place in range(0, len(units), 2))
 
 
 FORMATS: Mapping[str, tuple[str, str, Callable[[Document], str]]] = {

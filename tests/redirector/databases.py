@@ -108,6 +108,11 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database of each kind."""
+    return empty_database(request, tmp_path)
+
+
+def empty_database(request: pytest.FixtureRequest, folder: Path) -> str:
+    """The same for a fixture of another scope, of the kind that its parameter names."""
     if request.param == "sqlite":
-        return sqlite_database(tmp_path)
+        return sqlite_database(folder)
     return new_database(request.getfixturevalue("postgres_server"), f"t{time.time_ns()}")

@@ -16,6 +16,7 @@ from redirector.pages import load_catalogue as reader_catalogue
 from redirector.words import REASONS
 from toc.console import show
 from toc.console.words import CODES, REFUSALS
+from toc.hiding import inert
 
 LANGUAGES = {"en": "English", "ja": "日本語"}
 """By their own names."""
@@ -89,7 +90,7 @@ def _environment(language: str) -> Environment:
     environment.globals["why"] = lambda code: reasons.get(code, "")
     environment.filters |= {
         "shown": show.shown,
-        "inert": show.inert,
+        "inert": inert,
         "masked": show.masked,
         "bare": show.bare,
         "defanged": show.defanged,

@@ -13,14 +13,8 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import Markup, escape
 
+from toc.hiding import HIDING, inert
 from toc.url import unicode_host
-
-_HIDING = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164"
-    "\ufe00-\ufe0d\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U000e0000-\U000e0fff\ud800-\udfff]"
-)
-"""Controls, bidi marks and overrides, zero-width and other default-ignorable characters (Unicode 15, DerivedCoreProperties),
-and lone surrogates, which no page can carry. Not the two that choose between text and emoji."""
 
 _FORMATTING = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e0fff]"
@@ -34,7 +28,7 @@ def shown(text: object) -> Markup:
     parts: list[Markup] = []
     place = 0
     plain = str(text)
-    for found in _HIDING.finditer(plain):
+    for found in HIDING.finditer(plain):
         parts.append(escape(plain[place : found.start()]))
         parts.append(Markup('<span class="odd" title="{}">U+{:04X}</span>').format(_name(found[0]), ord(found[0])))
         place = found.end()
@@ -49,11 +43,6 @@ def cleaned(text: str) -> str:
 
 def _name(character: str) -> str:
     return unicodedata.name(character, "control character")
-
-
-def inert(text: object) -> str:
-    """The same for attributes and titles, where no element can stand."""
-    return _HIDING.sub(lambda found: f"[U+{ord(found[0]):04X}]", str(text))
 
 
 def masked(url: str) -> str:
