@@ -50,9 +50,7 @@ def _nginx(folder: Path, listen: int, service: Service) -> list[str]:
         f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     config = folder / "nginx.conf"
-    config.write_text(
-        f"daemon off; pid {folder}/pid; events {{}} http {{ access_log off; {places}\n{text}\n}}"
-    )
+    config.write_text(f"daemon off; pid {folder}/pid; events {{}} http {{ access_log off; {places}\n{text}\n}}")
     return [require_program("nginx"), "-c", str(config), "-e", str(folder / "log")]
 
 
