@@ -135,6 +135,9 @@ async def test_receipts_wait_while_the_database_is_away(tmp_path):
     away = open_async(f"sqlite:///{tmp_path}/missing/toc.db")
     await spool.ship(away)
     await away.dispose()
+    await asyncio.sleep(
+        0.2
+    )  # aiosqlite's thread reports the failed connection once more, to a loop that should still be there
     assert len(spool.waiting()) == 1
 
 
