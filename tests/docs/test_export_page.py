@@ -18,7 +18,8 @@ PAGE = (Path(__file__).parents[2] / "docs" / "export.md").read_text()
 SAMPLE: dict[str, Any] = {
     "id": "one-id", "group": "one-group", "time": "2026-03-01T12:01:02.345Z", "event": "proceeded", "action": "warn",
     "level": "suspicious", "reasons": ["r1", "r2"], "url": "https://a.b.example/c", "host": "a.b.example",
-    "domain": "b.example", "message_id": "<m@x>", "sender": "s@x", "recipients": ["p@x"], "subject": "Subject", "client": "192.0.2.1",
+    "domain": "b.example", "message_id": "<m@x>", "sender": "s@x", "recipients": ["p@x"],
+    "subject": "Subject", "client": "192.0.2.1",
     "user_agent": "Agent", "actor": ActorKind.PERSON.code, "actor_reason": "navigation",
     "matches": [{"source": "feed-a", "threat": "phishing"}, {"source": "feed-b", "threat": "malware"}],
 }  # fmt: skip
