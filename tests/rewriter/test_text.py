@@ -241,3 +241,10 @@ def test_no_token_is_lengthened_by_what_stands_behind(source: str) -> None:
     for item in find(source):
         behind = source[item.end : item.end + 1]
         assert not (behind.isascii() and behind.isalnum()), (item, behind)
+
+
+def test_the_quick_look_for_hidden_characters_overlooks_none() -> None:
+    from rewriter.text_joined import _HIDDEN, _MAY_HIDE
+
+    overlooked = [code for code in range(0x110000) if _HIDDEN.match(chr(code)) and not _MAY_HIDE.match(chr(code))]
+    assert overlooked == []
