@@ -46,7 +46,7 @@ async def ask(address: tuple[str, int], path: str) -> int:
         return 0
     try:
         writer.write(request(path, close=True))
-        answer = await asyncio.wait_for(reader.read(), 20)
+        answer = await asyncio.wait_for(reader.read(), 60)
     except (OSError, TimeoutError):
         return 0
     finally:
@@ -88,7 +88,7 @@ def clicking(address: tuple[str, int], paths: list[str], rate: float) -> Iterato
         yield stream
     finally:
         ended.set()
-        thread.join(60)
+        thread.join(120)
 
 
 def node(full: Path, folder: Path, port: int) -> Path:

@@ -9,7 +9,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import httpx
 import pytest
 
 from tests.conftest import ROOT, require_program
-from tests.e2e.conftest import READER, TOC, Service, free_port, serve, start, stop
+from tests.e2e.conftest import READER, TOC, Service, free_port, start, stop
 from tests.e2e.load import clicking, sealed_paths
 from tests.e2e.test_load import recorded, until
 
@@ -28,15 +27,11 @@ CLIENT = "127.0.0.2"
 
 @pytest.fixture(scope="module")
 def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    folder = tmp_path_factory.mktemp("behind")
-    service = start(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TOC_SERVICE__TRUSTED_PROXIES", '["127.0.0.1/32"]')
+        service = start(tmp_path_factory.mktemp("behind"))
+    yield service
     assert stop(service) == 0
-    text = service.settings.read_text().replace("[service]\n", '[service]\ntrusted_proxies = ["127.0.0.1/32"]\n')
-    service.settings.write_text(text)
-
-    again = serve(folder, service.settings, service.key)
-    yield again
-    assert stop(again) == 0
 
 
 def _port(service: Service) -> str:
@@ -73,7 +68,7 @@ def test_behind_a_proxy_links_arrive_as_sent_and_only_the_proxy_says_who_clicked
 ) -> None:
     listen = free_port()
     environment = {**os.environ, "HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}
-    process = subprocess.Popen(front(tmp_path, listen, behind), stderr=subprocess.DEVNULL, env=environment)
+    process = subprocess.Popen(front(tmp_path, listen, behind), env=environment)
     host = f"{front.__name__.strip('_')}.example"
     path = sealed_paths(behind.settings.parent / "keyset.json", 1, host)[0]
     client = httpx.Client(transport=httpx.HTTPTransport(local_address=CLIENT), headers=READER, timeout=30)
@@ -106,31 +101,42 @@ def test_a_peer_that_is_no_listed_proxy_is_not_believed(behind: Service) -> None
 
 def test_a_restart_with_the_sockets_of_systemd_fails_no_click(tmp_path: Path) -> None:
     """As toc.socket does it: the socket outlives the service, and clicks wait in its queue."""
-    made = start(tmp_path)
-    assert stop(made) == 0
-    paths = sealed_paths(made.settings.parent / "keyset.json", 300, "socket.example")
     listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
-    os.set_inheritable(listener.fileno(), True)
-    with clicking(listener.getsockname(), paths, 20) as stream:
-        for number in range(RESTARTS + 1):
-            process = _activated(listener, made, tmp_path / f"ready-{number}")
-            time.sleep(1)
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(60) == 0
-        last = _activated(listener, made, tmp_path / "ready-last")
-    last.send_signal(signal.SIGTERM)
-    assert last.wait(60) == 0
-    listener.close()
+    settings = tmp_path / "toc" / "toc.toml"
+    subprocess.run(
+        [*TOC, "init", str(settings.parent), "--public-url", "http://x.example"], check=True, capture_output=True
+    )
+    paths = sealed_paths(settings.parent / "keyset.json", 300, "socket.example")
+    running = _activated(listener, settings, tmp_path / "ready")
+    try:
+        with clicking(listener.getsockname(), paths, 20) as stream:
+            for number in range(RESTARTS):
+                running.send_signal(signal.SIGTERM)
+                assert running.wait(60) == 0
+                running = _activated(listener, settings, tmp_path / f"ready-{number}")
+    finally:
+        running.send_signal(signal.SIGTERM)
+        running.wait(60)
+        listener.close()
     assert set(stream.answers) == {302}, stream.answers
 
 
-def _activated(listener: socket.socket, service: Service, ready: Path) -> subprocess.Popen[bytes]:
+_AS_SYSTEMD = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="public")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def _activated(listener: socket.socket, settings: Path, ready: Path) -> subprocess.Popen[bytes]:
     """`toc serve` as systemd starts it: the socket as descriptor 3 (sd_listen_fds(3))."""
-    script = f'exec 3<&{listener.fileno()}; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=public exec "$@"'
-    command = [*TOC, "serve", "--config", str(service.settings), "--ready-file", str(ready)]
-    with (service.folder / "log").open("ab") as log:
-        process = subprocess.Popen(["sh", "-c", script, "sh", *command], pass_fds=[listener.fileno()], stderr=log)
-    assert until(ready.exists, 60), (service.folder / "log").read_text()
+    command = [sys.executable, "-c", _AS_SYSTEMD, str(listener.fileno()), *TOC, "serve", "--only", "redirector"]
+    process = subprocess.Popen(
+        [*command, "--config", str(settings), "--ready-file", str(ready)],
+        pass_fds=[listener.fileno()], stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert until(ready.exists, 60)
     return process
 
 
@@ -149,21 +155,20 @@ def test_the_units_are_sound_and_sandboxed(tmp_path: Path) -> None:
         assert subprocess.run(command, capture_output=True, check=False).returncode == 0, unit.name
 
 
-def test_the_public_listener_speaks_tls_with_a_certificate_of_its_own(tmp_path: Path) -> None:
+def test_the_public_listener_speaks_tls_with_a_certificate_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     openssl = require_program("openssl")
-    made = start(tmp_path)
-    assert stop(made) == 0
-    folder = made.settings.parent
     command = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
     command += ["-keyout", "key.pem", "-out", "cert.pem", "-subj", "/CN=x", "-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
-    text = made.settings.read_text().replace("[service]\n", '[service]\ntls_cert = "cert.pem"\ntls_key = "key.pem"\n')
-    made.settings.write_text(text)
-
-    service = serve(tmp_path, made.settings, made.key)
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    monkeypatch.setenv("TOC_SERVICE__TLS_CERT", str(tmp_path / "cert.pem"))
+    monkeypatch.setenv("TOC_SERVICE__TLS_KEY", str(tmp_path / "key.pem"))
+    service = start(tmp_path)
     try:
-        trusted = ssl.create_default_context(cafile=str(folder / "cert.pem"))
-        url = service.public.replace("http://", "https://") + sealed_paths(folder / "keyset.json", 1, "tls.example")[0]
+        trusted = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+        path = sealed_paths(service.settings.parent / "keyset.json", 1, "tls.example")[0]
+        url = service.public.replace("http://", "https://") + path
         assert httpx.get(url, headers=READER, verify=trusted).status_code == 302
         with pytest.raises(httpx.TransportError):
             httpx.get(url.replace("https://", "http://"), headers=READER)
