@@ -162,6 +162,7 @@ class ObjectSet:
     hosts:     domains by their host, wildcards by the host behind the star
     urls:      by host; `expressions` says which expression each of them is
     addresses: addresses and networks by their one spelling      prefixes: of the networks among them
+    generation: id of this set, empty as long as none was ever read
     """
 
     hosts: _Table = field(default_factory=dict)
@@ -169,9 +170,10 @@ class ObjectSet:
     expressions: Mapping[str, str] = field(default_factory=dict)
     addresses: _Table = field(default_factory=dict)
     prefixes: frozenset[Prefix] = frozenset()
+    generation: str = ""
 
     @classmethod
-    def of(cls, objects: Iterable[Object]) -> ObjectSet:
+    def of(cls, objects: Iterable[Object], generation: str = "") -> ObjectSet:
         hosts: dict[str, tuple[Object, ...]] = {}
         urls: dict[str, tuple[Object, ...]] = {}
         expressions: dict[str, str] = {}
@@ -190,7 +192,7 @@ class ObjectSet:
                     continue
             table[key] = (*table.get(key, ()), item)
         prefixes = frozenset(prefix_of(key) for key in addresses if "/" in key)
-        return cls(hosts, urls, expressions, addresses, prefixes)
+        return cls(hosts, urls, expressions, addresses, prefixes, generation)
 
     def match(self, reading: Reading, now: datetime) -> list[Match]:
         """Every object that the URL of `reading` meets and that has not expired."""

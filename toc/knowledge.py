@@ -6,6 +6,7 @@ a few times a second and costs a stat per file where nothing changed.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ from reputation.feeds import Feed
 from reputation.forms import Forms, forms
 from reputation.hosting import is_shared
 from reputation.lists import Lists, LookedUp
-from reputation.objects import Object, ObjectSet
+from reputation.objects import SOURCE, Object, ObjectSet
 from reputation.signs import signs
 from toc.config import Config, FeedSettings
 from toc.keys import KeysetFile
@@ -43,7 +44,6 @@ class Knowledge:
         self.keyset_file = KeysetFile(config.keyset_path)
         self.lists = Lists.open(config.data_dir / "lists", feeds_of(config))
         self.objects = ObjectSet()
-        self._objects_generation: tuple[tuple[str, str], ...] = ()
         self.revoked = Revoked()
         self.snapshot_seen = False
         self._config = config
@@ -58,11 +58,19 @@ class Knowledge:
     def refresh(self, monotonic: float) -> None:
         """Look whether any of the files changed."""
         self.keyset_file.refresh(monotonic)
+        self._refresh_data()
+
+    async def refresh_beside(self, monotonic: float) -> None:
+        """The same for an event loop: a large list or many objects are taken in by another thread meanwhile."""
+        self.keyset_file.refresh(monotonic)
+        await asyncio.to_thread(self._refresh_data)
+
+    def _refresh_data(self) -> None:
         self.lists.reload_if_changed()
         snapshot = self._snapshot.refresh()
         if snapshot is not None:
-            self.objects = ObjectSet.of(object_of(row) for row in snapshot.objects)
-            self._objects_generation = (("objects", str(snapshot.counters.get("objects", 0))),)
+            generation = str(snapshot.counters.get("objects", 0))
+            self.objects = ObjectSet.of((object_of(row) for row in snapshot.objects), generation)
             self.revoked = Revoked.of(snapshot.revocations)
             self.snapshot_seen = True
 
@@ -121,13 +129,16 @@ class Knowledge:
         return is_shared(host)
 
     def _local(self, found: Forms, now: datetime) -> LookedUp:
+        objects = self.objects
         matches, silent, required, generations = self.lists.look_up(found, now)
         for reading in found.readings:
-            matches += self.objects.match(reading, now)
-        if not self.snapshot_seen:
-            silent += ("objects",)
-            required += ("objects",) if self._config.reputation.objects_required else ()
-        return LookedUp(matches, silent, required, generations + self._objects_generation)
+            matches += objects.match(reading, now)
+        if objects.generation:
+            generations += ((SOURCE, objects.generation),)
+        else:
+            silent += (SOURCE,)
+            required += (SOURCE,) if self._config.reputation.objects_required else ()
+        return LookedUp(matches, silent, required, generations)
 
     def _conclude(
         self, found: Forms, now: datetime, known: LookedUp, signs: tuple[Sign, ...], seen: Sighting | None

@@ -123,7 +123,7 @@ def _renderer(config: Config) -> Renderer:
 async def refresh_for_ever(knowledge: Knowledge) -> None:
     while True:
         await asyncio.sleep(REFRESH_SECONDS)
-        knowledge.refresh(time.monotonic())
+        await knowledge.refresh_beside(time.monotonic())
         metrics.flush()
 
 

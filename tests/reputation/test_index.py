@@ -156,7 +156,7 @@ def test_every_entry_of_a_long_list_is_found_and_nothing_else(tmp_path):
     entries = [host(f"h{number}.example", number + 1) for number in range(20_000)]
     index = made(tmp_path, entries)
     index.verify()
-    assert index.touch() > 0
+    assert index.touch() * 4096 >= index.header.sizes[2] + index.header.sizes[3]
     for number in random.Random(1).sample(range(20_000), 2_000):
         assert found(index, f"http://h{number}.example/") == [(f"h{number}.example", "host")]
         assert found(index, f"http://n{number}.example/") == []
