@@ -12,6 +12,7 @@ import html
 import json
 import re
 import secrets
+import signal
 import subprocess
 import sys
 import tempfile
@@ -58,6 +59,7 @@ class Stage:
 def run(*, check: bool) -> int:
     """Run until interrupted, or with `check` walk once and return 0 if every step held."""
     console = Console()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends it, its service ends with it
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="toc-demo-")))
         pages = stack.enter_context(_target_pages())
