@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shutil
 import threading
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from redirector.spool import generation_of, read
 from tests.e2e.conftest import READER
 from toc.keys import load
 from toc.token import Sealed, host_part, seal
@@ -102,3 +104,13 @@ def node(full: Path, folder: Path, port: int) -> Path:
     settings = folder / "toc.toml"
     settings.write_text(re.sub(r'public_listen = "127.0.0.1:\d+"', f'public_listen = "127.0.0.1:{port}"', text))
     return settings
+
+
+def spooled(folder: Path) -> int:
+    """Records that wait in a node's spools."""
+    found = 0
+    for path in (folder / "spool").glob("clicks-*.spool"):
+        handle = os.open(path, os.O_RDONLY)
+        found += sum(1 for _ in read(handle, generation_of(handle) or 0))
+        os.close(handle)
+    return found

@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.e2e.conftest import Service, start, stop
-from tests.e2e.load import ask, clicking, sealed_paths
+from tests.e2e.load import ask, clicking, sealed_paths, spooled
 
 ROLLS = 200 if os.environ.get("TOC_LONG") == "1" else 10
 
@@ -71,19 +71,37 @@ def test_past_capacity_a_click_is_refused_whole_and_counted_and_the_others_are_a
 
 
 def test_reloads_under_load_fail_no_click(tmp_path: Path) -> None:
-    service = start(tmp_path, "--workers", "2")
+    """Workers alone, as they are what a click meets; each roll replaces both."""
+    service = start(tmp_path, "--workers", "2", "--only", "redirector")
     paths = sealed_paths(service.settings.parent / "keyset.json", 500)
     try:
         with clicking(address(service), paths, 200) as stream:
             for _ in range(ROLLS):
-                before = children(service.process.pid)
-                service.process.send_signal(signal.SIGHUP)
-                assert until(lambda before=before: _replaced(before, service), 60)
+                _reload(service)
         assert set(stream.answers) == {302}, stream.answers
         assert stream.answers[302] > 20 * ROLLS
+    finally:
+        assert stop(service) == 0
+    assert spooled(service.settings.parent) == stream.answers[302]
+
+
+def test_a_reload_of_everything_under_load_loses_no_record(tmp_path: Path) -> None:
+    service = start(tmp_path, "--workers", "2")
+    paths = sealed_paths(service.settings.parent / "keyset.json", 500)
+    try:
+        with clicking(address(service), paths, 50) as stream:
+            for _ in range(max(1, ROLLS // 10)):
+                _reload(service)
+        assert set(stream.answers) == {302}, stream.answers
         assert until(lambda: recorded(service, "load.example") == stream.answers[302])
     finally:
         assert stop(service) == 0
+
+
+def _reload(service: Service) -> None:
+    before = children(service.process.pid)
+    service.process.send_signal(signal.SIGHUP)
+    assert until(lambda: _replaced(before, service), 60)
 
 
 def _replaced(before: dict[str, int], service: Service) -> bool:

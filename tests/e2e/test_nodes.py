@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from redirector.spool import generation_of, read
 from tests.conftest import require_program
 from tests.e2e.conftest import Service, free_port, serve, start, stop
-from tests.e2e.load import clicking, node, sealed_paths
+from tests.e2e.load import clicking, node, sealed_paths, spooled
 from tests.e2e.test_load import children, recorded, until
 
 HAPROXY = """
@@ -69,16 +68,6 @@ def bare(full: Service, folder: Path) -> Service:
     port = free_port()
     settings = node(full.settings.parent, folder, port)
     return serve(folder, settings, "", "--only", "redirector")
-
-
-def spooled(folder: Path) -> int:
-    """Records that wait in a node's spools."""
-    found = 0
-    for path in (folder / "spool").glob("clicks-*.spool"):
-        handle = os.open(path, os.O_RDONLY)
-        found += sum(1 for _ in read(handle, generation_of(handle) or 0))
-        os.close(handle)
-    return found
 
 
 def test_a_node_without_database_opens_inline_and_stored_links_and_says_what_it_cannot(
