@@ -109,20 +109,17 @@ def report(
     late = [when - end for when, took, status in readers.met if when >= end and (status != 302 or took > 0.1)]
     p99 = served[len(served) * 99 // 100] * 1000 if served else float("nan")
     print(
-        f"capacity {capacity.rate:,.0f} clicks/s; flood {flood.rate:,.0f} requests/s answered, {flood.failed} of them not served"
+        f"capacity {capacity.rate:,.0f} clicks/s; flood {flood.rate:,.0f}/s answered, {flood.failed} of them not served"
     )
-    print(
-        f"readers under flood: {readers.statuses(start + 1, end)}; served p50 {statistics.median(served or [0]) * 1000:.0f} ms, p99 {p99:.0f} ms"
-    )
+    found = f"served p50 {statistics.median(served or [0]) * 1000:.0f} ms, p99 {p99:.0f} ms"
+    print(f"readers under flood: {readers.statuses(start + 1, end)}; {found}")
     print(f"memory before, in the middle, after: {', '.join(f'{each:.0f} MB' for each in held)}")
-    print(
-        f"normal again {max(late, default=0.0):.1f} s after the flood; at rest p50 {statistics.median(calm) * 1000:.1f} ms"
-    )
     rest = round(calm[len(calm) * 99 // 100] * 1000, 1)
+    print(f"normal again {max(late, default=0.0):.1f} s after the flood; at rest p99 {rest} ms")
     return {
         "name": "overload",
         "ours": round(p99),
         "peers": {"ours at rest": rest},
-        "unit": "ms, p99 of what is served",
+        "unit": "ms (p99 of what is served)",
         "ratio": {"ours at rest": round(p99 / rest, 1)},
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from toc.config import Config
 MAX_OVERLOADED = 100
 """Ten languages, and the few depths of paths that there are."""
 
+_ACCEPT_LANGUAGE = re.compile(rb"\r\naccept-language:[ \t]*([^\r\n]*)", re.IGNORECASE)
 RETRY_AFTER = (b"retry-after", b"2")
 
 
@@ -80,14 +82,25 @@ class App:
         await send(scope, send_message, answer)
 
     def _shed(self, scope: Scope) -> Answer:
-        """Past capacity: nothing was looked at or begun. Made once a language, as it must cost far less than a click."""
-        SHED.add(("link" if scope["raw_path"].startswith((b"/u/", b"/p/")) else "other",))
-        wanted = next((value for name, value in scope["headers"] if name == b"accept-language"), b"").decode("latin-1")
-        language = negotiate(wanted)
-        depth = scope["raw_path"].count(b"/")
+        """Past capacity: nothing was looked at or begun."""
+        accept = next((value for name, value in scope["headers"] if name == b"accept-language"), b"")
+        return self._refusal(scope["raw_path"], accept)
+
+    def refusal(self, head: bytes) -> bytes:
+        """The same, whole, to the raw head of a plain GET: for `redirector.protocol.Admission`."""
+        accept = _ACCEPT_LANGUAGE.search(head)
+        answer = self._refusal(head.split(b" ", 2)[1].partition(b"?")[0], accept[1] if accept else b"")
+        ANSWERS.add(("503",))
+        return b"HTTP/1.1 503 Service Unavailable\r\n%b\r\n%b" % (answer.head, answer.body)
+
+    def _refusal(self, path: bytes, accept: bytes) -> Answer:
+        """Made once a language, as it must cost far less than a click."""
+        SHED.add(("link" if path.startswith((b"/u/", b"/p/")) else "other",))
+        language, depth = negotiate(accept.decode("latin-1")), path.count(b"/")
         answer = self._overloaded.get((language, depth))
         if answer is None:
-            request = self._request(scope, _nothing)._replace(query="")
+            headers = {b"accept-language": accept}
+            request = Request("GET", path.decode("latin-1"), "", headers, "", _nothing)
             answer = self._page(request, Page.OVERLOADED, 503, RETRY_AFTER)
             if len(self._overloaded) < MAX_OVERLOADED:
                 self._overloaded[language, depth] = answer

@@ -8,6 +8,9 @@ and checking a header at a time costs more than a click. Knows nothing of links.
 from __future__ import annotations
 
 import asyncio
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
@@ -21,18 +24,35 @@ MAX_HEAD = 65_536
 LINGER_SECONDS = 1.0
 """How long an idle connection stays open when the server ends: closing it at once would cut off a request under way."""
 
+# What a request must not have in order to be refused unparsed: a body, of whatever spelling, or a wish about the connection.
+_NOT_PLAIN = re.compile(rb"content-length|transfer-encoding|connection:[ \t]*close|upgrade|expect", re.IGNORECASE)
+
 ANSWER = "toc.answer"
 _EXTENSIONS: dict[str, dict[object, object]] = {ANSWER: {}}
 
 
-class LimitedProtocol(HttpToolsProtocol):
-    """Closes a connection whose request head is not complete in `HEAD_SECONDS` or grows over `MAX_HEAD` bytes."""
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """capacity: requests in work at once; refusal: the whole answer, head and body, to the raw head of a plain GET."""
 
+    capacity: int
+    refusal: Callable[[bytes], bytes]
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """Closes a connection whose request head is not complete in `HEAD_SECONDS` or grows over `MAX_HEAD` bytes.
+
+    With an `Admission` (see `limited`) a plain GET past capacity is refused before it is parsed: a flood of requests then
+    costs the clicks in work next to nothing. Everything else past capacity is the application's to refuse.
+    """
+
+    admission: Admission | None = None
     _head_timer: asyncio.TimerHandle | None = None
     _head_size = 0
     _in_head = True
     _last = b""
     _ending = False
+    _between = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -49,9 +69,33 @@ class LimitedProtocol(HttpToolsProtocol):
                 return
             self._head_size += len(data)
             self._last = data[-3:]
+        if self.admission is not None and len(self.tasks) >= self.admission.capacity and self._is_plain(data):
+            self._stay_idle()
+            self.transport.write(self.admission.refusal(data))
+            return
         super().data_received(data)
         if self._in_head and self._head_timer is None:  # most heads come in one piece and need no timer
             self._await_head()
+
+    def _is_plain(self, data: bytes) -> bool:
+        """Whether `data` is one whole request by GET without a body, and the connection waits for nothing else."""
+        return (
+            self._between
+            and (self.cycle is None or self.cycle.response_complete)
+            and not self._ending
+            and data.startswith(b"GET /")
+            and data.find(b"\r\n\r\n") == len(data) - 4
+            and b" HTTP/1.1\r\n" in data
+            and not _NOT_PLAIN.search(data)
+        )
+
+    def _stay_idle(self) -> None:
+        """As after an answer of the ordinary road."""
+        self._head_size = 0
+        self._end_timer()
+        if self.timeout_keep_alive_task is None:
+            loop: Any = self.loop
+            self.timeout_keep_alive_task = loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def _head_ends_in_time(self, data: bytes) -> bool:
         """Whether what exceeds the limit is body already; the end of the head may lie across two reads."""
@@ -60,8 +104,13 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._in_head = True
+        self._between = False
         super().on_message_begin()
         self.scope["extensions"] = _EXTENSIONS
+
+    def on_message_complete(self) -> None:
+        self._between = True
+        super().on_message_complete()
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -134,6 +183,11 @@ class LimitedProtocol(HttpToolsProtocol):
                 b"HTTP/1.1 " + status + b"\r\nConnection: close\r\nContent-Length: 0\r\nCache-Control: no-store\r\n\r\n"
             )
             self.transport.close()
+
+
+def limited(admission: Admission) -> type[LimitedProtocol]:
+    """The protocol of a listener that sheds."""
+    return type("SheddingProtocol", (LimitedProtocol,), {"admission": admission})
 
 
 class Cycle(RequestResponseCycle):

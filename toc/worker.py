@@ -24,7 +24,7 @@ from redirector.app import App, Limits, Links
 from redirector.branding import load_branding
 from redirector.click import Road, Tools
 from redirector.pages import Renderer
-from redirector.protocol import LimitedProtocol
+from redirector.protocol import Admission, LimitedProtocol, limited
 from redirector.rate import Network, RateLimiter
 from redirector.record import Recorder
 from redirector.spool import Spool
@@ -74,7 +74,7 @@ async def _serve(startup: Startup, place: Place, ready: Callable[[], None]) -> N
     app = application(startup, knowledge, recorder, place.database)
     refreshing = asyncio.create_task(refresh_for_ever(knowledge))
     try:
-        await serve_http(app, place.listener, tls_of(startup, public=True), ready)
+        await serve_http(app, place.listener, tls_of(startup, public=True), ready, _admission(app, config))
     finally:
         refreshing.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -95,7 +95,8 @@ async def _serve_sunset(startup: Startup, place: Place, ready: Callable[[], None
 
     renderer = _renderer(config)
     road = SunsetRoad(keyset, reader.stored, utc_now, renderer, config.clicks.nonce_seconds)
-    await serve_http(_app(road, renderer, config), place.listener, tls_of(startup, public=True), ready)
+    app = _app(road, renderer, config)
+    await serve_http(app, place.listener, tls_of(startup, public=True), ready, _admission(app, config))
 
 
 def application(startup: Startup, knowledge: Knowledge, recorder: Recorder, database: str | None) -> App:
@@ -111,6 +112,10 @@ def _app(road: Links, renderer: Renderer, config: Config) -> App:
     proxies = networks(config.service.trusted_proxies)
     bad = RateLimiter(config.clicks.rate, config.clicks.burst, proxies)
     return App(road, renderer, config, Limits(config.clicks.capacity, proxies), bad)
+
+
+def _admission(app: App, config: Config) -> Admission:
+    return Admission(config.clicks.capacity, app.refusal)
 
 
 def _renderer(config: Config) -> Renderer:
@@ -200,12 +205,16 @@ class Server(uvicorn.Server):
 
 
 async def serve_http(
-    app: object, listener: socket.socket, tls: ssl.SSLContext | None, ready: Callable[[], None]
+    app: object,
+    listener: socket.socket,
+    tls: ssl.SSLContext | None,
+    ready: Callable[[], None],
+    admission: Admission | None = None,
 ) -> None:
     """uvicorn on a bound socket, until SIGTERM; then what was begun is finished."""
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
-        http=LimitedProtocol,
+        http=limited(admission) if admission else LimitedProtocol,
         loop="none",
         ws="none",
         lifespan="off",
