@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter as Counts
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 
 class Tally:
@@ -33,6 +33,14 @@ BAD_LINKS = Tally("toc_bad_links_total", "Links that did not open, by cause", ["
 RECORDS = Tally("toc_records_total", "Click records by where they were kept", ["kept"])
 
 SHED = Tally("toc_shed_total", "Requests answered 503 because the worker had as much as it can do", ["path"])
+
+COMMIT_FAILURES = Counter("toc_commit_failures_total", "Commits that the database did not take", ["what"])
+REFUSING = Gauge(
+    "toc_database_refuses",
+    "1 while the database takes no rows of this kind; clicks then wait in journal and spools",
+    ["what"],  # without a label it would be made at its import, before the folder of all processes' metrics is known
+    multiprocess_mode="mostrecent",  # a shipper that was killed in trouble must not speak for its successor
+)
 
 
 def flush() -> None:

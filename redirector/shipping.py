@@ -20,6 +20,7 @@ import structlog
 
 from redirector.click_sink import Sink, Unavailable, commit, open_sink
 from redirector.journal import NAMES, TURN, Marks
+from redirector.metrics import COMMIT_FAILURES, REFUSING
 from redirector.spool import HEADER, empty, generation_of, read
 from toc.config import Config
 from toc.supervisor import die_with_parent, show_as
@@ -93,6 +94,7 @@ class Shipping:
         self._shipper = shipper
         self._bell = bell
         self._well = True
+        REFUSING.labels("clicks").set(0)
 
     def run(self) -> None:
         """Until the bell is closed, then on for all that lies there, if the database takes it."""
@@ -111,10 +113,16 @@ class Shipping:
             moved = self._shipper.step(tidy=tidy)
         except (Unavailable, OSError) as error:
             log.error("commit_failed", reason="spooled", error=str(error))
-            self._well = False
+            COMMIT_FAILURES.labels("clicks").inc()
+            self._is_well(False)
             return False
-        self._well = True
+        self._is_well(True)
         return moved
+
+    def _is_well(self, well: bool) -> None:
+        if well is not self._well:
+            self._well = well
+            REFUSING.labels("clicks").set(not well)
 
     def _wait(self) -> tuple[bool, bool]:
         """For the bell; where the database failed, for a while whatever rings. Whether it rang, whether it still may."""

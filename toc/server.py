@@ -54,7 +54,7 @@ def run(startup: Startup, mode: Mode) -> int:
         store.upgrade(config.database)
     public = bind(config.service.public_listen, "public")
     admin = bind(config.service.admin_listen, "admin") if mode.has_database else None
-    runtime = Path(tempfile.mkdtemp(prefix="toc-"))  # mode 0700; Unix socket paths must be short
+    runtime = Path(tempfile.mkdtemp(prefix="toc-", dir=runtime_parent()))  # mode 0700
     os.environ[METRICS] = str(runtime)
     values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call] # chosen at its import, before this
     try:
@@ -69,6 +69,15 @@ def run(startup: Startup, mode: Mode) -> int:
         return Supervisor(children, announce).run()
     finally:
         shutil.rmtree(runtime, ignore_errors=True)
+
+
+def runtime_parent() -> str | None:
+    """For sockets, whose paths must be short, and for counters, which are memory mapped files: in memory, if that can be
+    had, as a write to one kills its process where the disk is full."""
+    for folder in (os.environ.get("RUNTIME_DIRECTORY", ""), "/dev/shm"):  # noqa: S108 - systemd.exec(5); mkdtemp in it
+        if folder and os.access(folder, os.W_OK):
+            return folder
+    return None
 
 
 def check_keyset(startup: Startup) -> None:

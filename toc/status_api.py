@@ -31,6 +31,7 @@ def routes(engine: AsyncEngine, knowledge: Knowledge) -> list[Route]:
         parts = {"database": await _database(engine), "keyset": knowledge.keyset_file.error or "ok"}
         silent = [item.feed.name for item in knowledge.lists.loaded if item.index is None]
         parts["lists"] = f"never loaded: {', '.join(silent)}" if silent else "ok"
+        parts["record"] = "clicks wait for the database" if _database_refuses_clicks() else "ok"
         return json(parts, status=200 if parts["database"] == "ok" else 503)
 
     async def metrics(_request: Request) -> Response:
@@ -53,10 +54,18 @@ def routes(engine: AsyncEngine, knowledge: Knowledge) -> list[Route]:
 
 def summed_metrics() -> bytes:
     """Over all processes of this service, those that have ended too."""
+    return generate_latest(_all_processes())
+
+
+def _all_processes() -> CollectorRegistry:
     registry = CollectorRegistry()
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
+    return registry
+
+
+def _database_refuses_clicks() -> bool:
+    return bool(_all_processes().get_sample_value("toc_database_refuses", {"what": "clicks"}))
 
 
 async def _database(engine: AsyncEngine) -> str:

@@ -9,7 +9,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,6 +21,8 @@ REQUEST = (
 )
 ANSWER_SECONDS = 30.0
 
+_numbers = itertools.count()
+
 
 @dataclass
 class Load:
@@ -31,7 +33,6 @@ class Load:
     unanswered: dict[int, str] = field(default_factory=dict)
     slowest: float = 0.0
     ending: bool = False
-    _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     async def click_on(self, pause: float) -> None:
         """One client: a click after another on one connection, a new connection where it broke."""
@@ -40,7 +41,7 @@ class Load:
         reader: asyncio.StreamReader | None = None
         writer: asyncio.StreamWriter | None = None
         while not self.ending:
-            number = next(self._numbers)
+            number = next(_numbers)
             began = time.monotonic()
             try:
                 if reader is None or writer is None:
@@ -70,7 +71,7 @@ async def _status(reader: asyncio.StreamReader) -> int:
 
 
 @contextlib.contextmanager
-def clicking(link: str, clients: int = 8, pause: float = 0.01) -> Iterator[Load]:
+def clicking(link: str, *, clients: int = 4, pause: float = 0.02) -> Iterator[Load]:
     """Click on `link` all the while."""
     load = Load(link)
 
@@ -96,10 +97,10 @@ def on_record(database: Path) -> Counter[int]:
     return Counter(int(agent.removeprefix(AGENT)) for (agent,) in rows)
 
 
-def until_on_record(database: Path, load: Load, seconds: float = 30.0) -> None:
+def until_on_record(record: Callable[[], Counter[int]], load: Load, seconds: float = 30.0) -> None:
     """Every click that got its answer is on record, once; no click is there twice."""
     end = time.monotonic() + seconds
-    while set(load.answered) - set(found := on_record(database)) and time.monotonic() < end:
+    while set(load.answered) - set(found := record()) and time.monotonic() < end:
         time.sleep(0.2)
     missing = sorted(set(load.answered) - set(found))
     assert missing == [], f"{len(missing)} of {len(load.answered)} are not on record"

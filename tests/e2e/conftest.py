@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,9 +87,10 @@ def install(folder: Path, *, admin: str = "127.0.0.1:0", more: str = "") -> tupl
     return settings, made.stdout.split()[-1]
 
 
-def serve(folder: Path, settings: Path, key: str, *arguments: str) -> Service:
+def serve(folder: Path, settings: Path, key: str, *arguments: str, before: Sequence[str] = ()) -> Service:
+    """`before`: a program that becomes the service, with its own arguments."""
     ready = folder / f"ready-{time.time_ns()}"
-    command = [*TOC, "serve", "--config", str(settings), "--ready-file", str(ready), *arguments]
+    command = [*before, *TOC, "serve", "--config", str(settings), "--ready-file", str(ready), *arguments]
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(command, stderr=log)
     end = time.monotonic() + 60

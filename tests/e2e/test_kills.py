@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import random
 import time
+from functools import partial
 from pathlib import Path
 
-from tests.e2e.clicking import clicking, until_on_record
+from tests.e2e.clicking import clicking, on_record, until_on_record
 from tests.e2e.conftest import Service, serve, start, stop
 from tests.e2e.processes import children, is_running, kill
 
@@ -47,10 +48,10 @@ def until_gone(pids: set[int], seconds: float = 60.0) -> None:
 def test_every_click_that_got_its_answer_is_on_record_once(tmp_path: Path) -> None:
     chance = random.Random(500)
     running = start(tmp_path, "--workers", "2", more="\n[spool]\nmegabytes = 8\n")
-    database = tmp_path / "toc" / "toc.db"
+    record = partial(on_record, tmp_path / "toc" / "toc.db")
     link = running.link("http://kill.example/")
     family: set[int] = set()
-    with clicking(link, clients=4, pause=0.02) as load:
+    with clicking(link) as load:
         for number in range(KILLS):
             time.sleep(chance.uniform(0.0, 0.4))
             before = len(load.answered)
@@ -62,7 +63,7 @@ def test_every_click_that_got_its_answer_is_on_record_once(tmp_path: Path) -> No
                 time.sleep(0.01)
     assert set(load.answered.values()) == {302}
     assert len(load.answered) > 5 * KILLS
-    until_on_record(database, load)
+    until_on_record(record, load)
     assert stop(running) == 0
-    until_on_record(database, load, 0.0)
+    until_on_record(record, load, 0.0)
     until_gone(family)
