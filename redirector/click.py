@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from redirector.actor import Actor, classify
+from redirector.burst import Bursts
 from redirector.clicks import Click, Event, row
 from redirector.http import Answer, Request, form, header_lines, redirect, text
 from redirector.metrics import BAD_LINKS, CLICKS, RECORDS
@@ -66,6 +67,7 @@ class Opened(NamedTuple):
     url: Url
     actor: Actor
     now: datetime
+    id: str
     group: str
 
 
@@ -77,6 +79,7 @@ class Road:
         self._renderer = renderer
         self._config = config
         self._scanners = scanners
+        self._bursts = Bursts()
         self._prefixes = Prefixes()
 
     def without_prefix(self, path: str) -> str:
@@ -105,9 +108,11 @@ class Road:
 
     def _opened(self, request: Request, sealed: Sealed, host: str, token: str) -> Opened:
         """Raises BadUrl."""
-        actor = classify(request.method, request.headers, request.client, self._scanners, burst=False)
-        url = parse_serialised(sealed.target)
-        return Opened(sealed, token, f"{host}/{token}", url, actor, self._tools.clock(), self._tools.new_id())
+        now, click = self._tools.clock(), self._tools.new_id()
+        network = network_of(request.client)
+        burst = self._bursts.add(network, sealed.message_ref, sealed.recipient_ref, sealed.target, now.timestamp())
+        actor = classify(request.method, request.headers, request.client, self._scanners, burst=burst)
+        return Opened(sealed, token, f"{host}/{token}", parse_serialised(sealed.target), actor, now, click, click)
 
     async def _second_look(self, rest: str, failure: BadLink) -> tuple[Sealed, str, str]:
         """Where the target stands in the store, or the key may have come since. Raises BadLink, StoreNeeded."""
@@ -130,7 +135,7 @@ class Road:
         if opened.actor.reason == "ahead_of_time":
             await self._record(request, opened, verdict, decision, Event.SHOWN)
             return text(503, "Not for prefetching.\n")
-        is_form = bool(int(opened.sealed.flags) & _FORM) and decision.action is not Action.BLOCK
+        is_form = _is_form(opened.sealed) and decision.action is not Action.BLOCK
         forwards = decision.action is Action.ALLOW and not is_form
         kept = await self._record(request, opened, verdict, decision, Event.FORWARDED if forwards else Event.SHOWN)
         if kept is Kept.LOST and forwards and self._config.spool.when_full == "warn_page":
@@ -157,9 +162,9 @@ class Road:
         if do == "report":
             await self._record(request, opened, verdict, decision, Event.REPORTED)
             return self._judged_page(request, opened, verdict, decision, Page.REPORTED)
-        if decision.action is Action.BLOCK or verdict.level > nonce.level:
+        if decision.action is Action.BLOCK or verdict.level > nonce.level or nonce.expired:
             await self._record(request, opened, verdict, decision, Event.SHOWN)
-            return self._judged_page(request, opened, verdict, decision, _page_of(decision, verdict.level))
+            return self._judged_page(request, opened, verdict, decision, _page_again(opened, decision, verdict.level))
         await self._record(request, opened, verdict, decision, Event.PROCEEDED)
         return redirect(opened.url.href, 303)
 
@@ -192,7 +197,7 @@ class Road:
         """On record before the answer leaves."""
         sealed = opened.sealed
         click = Click(
-            id=opened.group if event in (Event.SHOWN, Event.FORWARDED) else self._tools.new_id(),
+            id=opened.id,
             group=opened.group,
             time=opened.now,
             event=event,
@@ -268,6 +273,17 @@ def page_answer(renderer: Renderer, request: Request, story: Story, status: int,
 _FORM = int(Flag.FORM)
 _KEPT = {kept: (kept.value,) for kept in Kept}
 _CLICKED = {(event, action): (event.code, action.code) for event in Event for action in Action}
+
+
+def _is_form(sealed: Sealed) -> bool:
+    return bool(int(sealed.flags) & _FORM)
+
+
+def _page_again(opened: Opened, decision: Decision, level: Level) -> Page:
+    """For a button that came too late, or after the verdict had got worse."""
+    if decision.action is Action.ALLOW:
+        return Page.NOT_SENT if _is_form(opened.sealed) else Page.PREVIEW
+    return _page_of(decision, level)
 
 
 def _page_of(decision: Decision, level: Level) -> Page:

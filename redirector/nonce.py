@@ -21,11 +21,15 @@ _LENGTH = -(-(_BODY.size + _MAC) * 4 // 3)
 
 @dataclass(frozen=True, slots=True)
 class Nonce:
-    """What a page was shown for. `group` is the id that its click and the ones from its buttons share."""
+    """What a page was shown for. `group` is the id that its click and the ones from its buttons share.
+
+    expired: it is ours, but its time is over: good for nothing but a fresh page
+    """
 
     level: Level
     action: Action
     group: str
+    expired: bool = False
 
 
 def make(key: bytes, token: str, nonce: Nonce, *, now: float, seconds: int) -> str:
@@ -35,7 +39,7 @@ def make(key: bytes, token: str, nonce: Nonce, *, now: float, seconds: int) -> s
 
 
 def check(key: bytes, token: str, text: str, *, now: float) -> Nonce | None:
-    """The nonce if we made it for this token and it has not expired, else None."""
+    """The nonce if we made it for this token, else None."""
     if len(text) != _LENGTH or not text.isascii():
         return None
     try:
@@ -46,9 +50,9 @@ def check(key: bytes, token: str, text: str, *, now: float) -> Nonce | None:
     if urlsafe_b64encode(raw).rstrip(b"=").decode() != text:  # base64 has several spellings of one value; one is ours
         return None
     body = raw[: _BODY.size]
-    if not hmac.compare_digest(_mac(key, token, body), raw[_BODY.size :]) or expiry < now:
+    if not hmac.compare_digest(_mac(key, token, body), raw[_BODY.size :]):
         return None
-    return Nonce(Level(level), Action(action), group.hex())
+    return Nonce(Level(level), Action(action), group.hex(), expired=expiry < now)
 
 
 def _mac(key: bytes, token: str, body: bytes) -> bytes:
