@@ -208,6 +208,19 @@ class MilterSettings(Section, frozen=True, kw_only=True):
     timeout_seconds: Annotated[PositiveInt, Meta(description="Time for one message")] = 120
 
 
+class SignatureSettings(Section, frozen=True, kw_only=True):
+    authserv_id: Annotated[str, Meta(description="Our name in Authentication-Results, such as the mail host's")] = ""
+    verify: Annotated[bool, Meta(description="`toc milter` verifies DKIM and ARC before the edit and records it")] = (
+        False
+    )
+    seal: Annotated[Literal["none", "arc", "dkim"], Meta(description="What a mail that we changed gets")] = "none"
+    domain: Annotated[str, Meta(description="Domain that seals (d=)")] = ""
+    selector: Annotated[str, Meta(description="Selector of its key (s=)")] = ""
+    key: Annotated[str, Meta(description="RSA key, PEM, mode 0600 or 0640")] = ""
+    nameserver: Annotated[str, Meta(description="ADDRESS or ADDRESS:PORT of the resolver; empty: the system's")] = ""
+    dns_timeout_ms: Annotated[PositiveInt, Meta(description="How long the keys of one mail may take together")] = 2000
+
+
 class PolicySettings(Section, frozen=True, kw_only=True):
     default: Annotated[str, Meta(description="Profile where no rule names one")] = "default"
     rules: tuple[dict[str, Any], ...] = ()
@@ -226,6 +239,7 @@ class Config(Section, frozen=True, kw_only=True):
     console: ConsoleSettings = ConsoleSettings()
     reputation: ReputationSettings = ReputationSettings()
     milter: MilterSettings = MilterSettings()
+    signatures: SignatureSettings = SignatureSettings()
     policy: PolicySettings = PolicySettings()
     base: str = "."
     source: str = ""

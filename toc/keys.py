@@ -140,20 +140,26 @@ def move(keyset: Keyset, public_url: str) -> Keyset:
 
 def load(path: Path) -> Keyset:
     """Read the file. Raises KeysetError: missing, open to others, or broken; the message says which and what to do."""
+    raw = read_private(path, "keyset", "restore it from its backup, or run `toc init` anew")
+    try:
+        return decode(raw)
+    except KeysetError as error:
+        raise KeysetError(f"keyset {path}: {error}") from None
+
+
+def read_private(path: Path, what: str, missing: str = "") -> bytes:
+    """The bytes of a file that no other user may read. Raises KeysetError, which calls it `what`."""
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode & 0o777
             raw = file.read()
     except FileNotFoundError:
-        raise KeysetError(f"keyset {path} is missing; restore it from its backup, or run `toc init` anew") from None
+        raise KeysetError("; ".join(filter(None, (f"{what} {path} is missing", missing)))) from None
     except OSError as error:
-        raise KeysetError(f"keyset {path} cannot be read: {error.strerror}") from None
+        raise KeysetError(f"{what} {path} cannot be read: {error.strerror}") from None
     if mode & 0o137:
-        raise KeysetError(f"keyset {path} has mode {mode:04o}; only 0600 or 0640 is safe: chmod 600 {path}")
-    try:
-        return decode(raw)
-    except KeysetError as error:
-        raise KeysetError(f"keyset {path}: {error}") from None
+        raise KeysetError(f"{what} {path} has mode {mode:04o}; only 0600 or 0640 is safe: chmod 600 {path}")
+    return raw
 
 
 def decode(raw: bytes) -> Keyset:

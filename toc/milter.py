@@ -12,6 +12,7 @@ from rewriter.milter.server import Limits, serve
 from rewriter.milter.session import SessionLimits
 from rewriter.milter.work import milter_work, ways
 from toc.pool import RewritingPool
+from toc.sealing import Sealing
 from toc.startup import Startup
 from toc.store.engine import open_async
 
@@ -36,7 +37,9 @@ async def _serve(startup: Startup, ready: Callable[[str], None]) -> None:
         loop.add_signal_handler(number, stopped.set)
     async with contextlib.AsyncExitStack() as stack:
         pool = await stack.enter_async_context(RewritingPool.open(startup, engine))
-        server = await serve(chosen.listen, milter_work(pool, known, version("time-of-click")), limits)
+        sealing = await stack.enter_async_context(Sealing.open(config))
+        work = milter_work(pool, known, version("time-of-click"), sealing)
+        server = await serve(chosen.listen, work, limits)
         ready(server.address)
         await stopped.wait()
         await server.close(grace=GRACE_SECONDS)

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import eq
 
 from rewriter.milter.protocol import change_header, insert_header, replace_body
 
@@ -36,8 +37,12 @@ class Field:
 
 def build(fields: Sequence[Field], body: bytes) -> bytes:
     """The message: header block, empty line, body."""
-    head = b"".join(field.name + b":" + field.value + b"\r\n" for field in fields)
-    return head + b"\r\n" + body
+    return on_top(fields, b"\r\n" + body)
+
+
+def on_top(fields: Sequence[Field], message: bytes) -> bytes:
+    """`message` with more fields on top."""
+    return b"".join(field.name + b":" + field.value + b"\r\n" for field in fields) + message
 
 
 def split(message: bytes) -> tuple[list[Field], memoryview]:
@@ -65,12 +70,13 @@ def header_changes(old: Sequence[Field], new: Sequence[Field], *, leading_space:
     before = _by_name(old)
     wanted = Counter(field.key for field in new)
     places = _places_of_kept(old, wanted)
+    above = _inserted_above(before, _by_name(new))
     behind: dict[int, list[Field]] = {}  # place among the kept fields → new fields that follow it
     last: dict[bytes, int] = {}
     seen: Counter[bytes] = Counter()
     place = 0
     for field in new:
-        number = seen[field.key]
+        number = seen[field.key] - above.get(field.key, 0)
         seen[field.key] += 1
         if (field.key, number) in places:
             place = places[field.key, number]
@@ -79,6 +85,8 @@ def header_changes(old: Sequence[Field], new: Sequence[Field], *, leading_space:
                 yield change_header(number + 1, was.name, write(field))
         elif len(field.value) <= MAX_FIELD:
             place = max(place, last.get(field.key, 0))
+            if number < 0:
+                place = min(place, places[field.key, 0] - 1)
             behind.setdefault(place, []).append(field)
         last[field.key] = place
     for key, fields in before.items():
@@ -100,6 +108,17 @@ def _places_of_kept(old: Sequence[Field], wanted: Counter[bytes]) -> dict[tuple[
             places[field.key, seen[field.key]] = len(places) + 1
         seen[field.key] += 1
     return places
+
+
+def _inserted_above(old: dict[bytes, list[Field]], new: dict[bytes, list[Field]]) -> dict[bytes, int]:
+    """By name, how many new fields stand above those that were there: then these need no change."""
+    above = {}
+    for key, fields in new.items():
+        were = old.get(key, [])
+        more = len(fields) - len(were)
+        if more > 0 and sum(map(eq, were, fields[more:])) > sum(map(eq, were, fields)):
+            above[key] = more
+    return above
 
 
 def body_changes(old: memoryview, new: memoryview) -> Iterator[bytes]:

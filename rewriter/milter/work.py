@@ -1,18 +1,20 @@
 """What the milter does with a mail: which way it goes, which call of the rewriter that means, and what the reply says.
 
-Knows networks, domains and the rewriter's calls (`rewriter.api.Service`). Pure but for the call itself.
+Knows networks, domains, the rewriter's calls (`rewriter.api.Service`) and when signatures are looked at. Pure but for the calls.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 from collections import Counter
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeAlias
 
 from rewriter import api
-from rewriter.milter.changes import Field
+from rewriter.milter.authentication import Checked, without_results
+from rewriter.milter.changes import Field, on_top
 from rewriter.milter.server import Work
 from rewriter.milter.session import Disposition, Envelope, Reply
 from toc.token import Direction, normal_address
@@ -62,7 +64,16 @@ def direction(envelope: Envelope, known: Ways) -> Direction | None:
     return Direction.OUTBOUND
 
 
-def milter_work(service: api.Service, known: Ways, version: str) -> Work:
+class Signatures(Protocol):
+    """What is done about signatures around the edit."""
+
+    authserv_id: str
+
+    async def check(self, raw: bytes) -> Checked: ...
+    async def seal(self, message: bytes) -> tuple[Field, ...]: ...
+
+
+def milter_work(service: api.Service, known: Ways, version: str, signatures: Signatures | None = None) -> Work:
     """The function that `rewriter.milter.server.serve` wants. `version` of the program, for the result field."""
 
     async def work(envelope: Envelope, raw: bytes) -> Reply:
@@ -78,9 +89,25 @@ def milter_work(service: api.Service, known: Ways, version: str) -> Work:
         )
         if way is Direction.OUTBOUND:
             return reply_of(await service.restore_message(raw, facts), way, version)
-        return reply_of(await service.rewrite_message(raw, facts), way, version)
+        if signatures is None:
+            return reply_of(await service.rewrite_message(raw, facts), way, version)
+        async with asyncio.TaskGroup() as group:  # DNS answers while the links are rewritten
+            outcome = group.create_task(service.rewrite_message(raw, facts))
+            checked = group.create_task(signatures.check(raw))
+        reply = reply_of(outcome.result(), way, version)
+        return await _signed(reply, raw, checked.result(), signatures)
 
     return work
+
+
+async def _signed(reply: Reply, raw: bytes, checked: Checked, signatures: Signatures) -> Reply:
+    """`reply` with the results of before the edit, without those that pretend to be ours, and with a seal if it changed."""
+    before = raw if reply.message is None else reply.message
+    after = without_results(before, signatures.authserv_id) if checked.field else before
+    add = (*((checked.field,) if checked.field else ()), *reply.add)
+    if reply.message is not None and checked.sealable:
+        add = (*await signatures.seal(on_top(add, after)), *add)
+    return replace(reply, message=None if after is raw else after, add=add)
 
 
 def reply_of(outcome: api.Outcome, way: Direction, version: str) -> Reply:

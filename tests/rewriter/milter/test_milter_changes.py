@@ -53,6 +53,15 @@ def test_the_new_header_comes_out(name: str) -> None:
     assert [(key.lower(), value) for key, value in held.fields] == [(key.lower(), value) for key, value in new]
 
 
+def test_one_more_of_a_name_on_top_leaves_those_below_as_they_are() -> None:
+    """A signature below covers its own field's bytes and place."""
+    old = [MIME, (b"DKIM-Signature", b" theirs"), SUBJECT, (b"DKIM-Signature", b" older")]
+    new = [(b"DKIM-Signature", b" ours"), *old]
+    assert carried_out(old, new).fields == new
+    stream = b"".join(header_changes([Field(*f) for f in old], [Field(*f) for f in new], leading_space=True))
+    assert [command for command, _ in packets(stream)] == ["i"]
+
+
 NAMES = st.sampled_from([b"Subject", b"X", b"x", b"Toc-Restore", b"Received"])
 VALUES = st.sampled_from([b" a", b"b", b"", b" a\r\n\tfold", b"  c "])
 FIELDS = st.lists(st.tuples(NAMES, VALUES.filter(bool)), max_size=8)
