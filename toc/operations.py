@@ -15,6 +15,7 @@ from starlette.routing import Route
 from redirector import api as clicks
 from reputation import api as reputation
 from rewriter import api as rewriter
+from toc import impact_api as impact
 from toc import links_api as links
 from toc.access import Scope
 
@@ -49,6 +50,8 @@ OPERATIONS: tuple[Operation, ...] = (
               reputation.ObjectsAnswer, query=("q", "type", "action", "limit", "cursor")),
     Operation("POST", "/v1/objects", Scope.OBJECTS, "Add an object", reputation.ObjectRequest,
               reputation.ObjectAnswer, 201),
+    Operation("POST", "/v1/objects/impact", Scope.OBJECTS, "What an object would have met, before it is added",
+              impact.ImpactRequest, impact.ImpactAnswer),
     Operation("DELETE", "/v1/objects/{id}", Scope.OBJECTS, "Remove an object", status=204),
     Operation("POST", "/v1/objects/import", Scope.OBJECTS, "Import CSV or STIX", bytes, reputation.ImportAnswer),
     Operation("GET", "/v1/objects/export", Scope.OBJECTS, "Export CSV or STIX", None, bytes, query=("format",)),

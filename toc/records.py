@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import case
+from sqlalchemy import case, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from toc.errors import BadUrl
-from toc.store.schema import first_seen, holders, links, messages, people, subject_grams
+from toc.store.schema import first_seen, holders, inner_hosts, links, messages, people, subject_grams
 from toc.store.search_text import grams
 from toc.store.writing import insert
-from toc.url import parse
+from toc.unwrap import inner_urls, may_wrap
+from toc.url import Url, parse
 
 
 class LinkRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,20 +99,21 @@ async def store(connection: AsyncConnection, record: MessageRecord) -> None:
         rows = [{"message_ref": record.ref, "recipient_ref": ref} for ref in sorted(set(record.recipients))]
         await connection.execute(insert(connection, holders).on_conflict_do_nothing(), rows)
     if added.rowcount and record.links:
-        placed = [(row, *_host_and_domain(row.url)) for row in record.links]
+        placed = [(row, _parsed(row.url)) for row in record.links]
         await connection.execute(links.insert(), [_link_values(record.ref, *found) for found in placed])
-        await _see(connection, record, [(host, domain) for _, host, domain in placed if host])
+        await _keep_inner_hosts(connection, record.ref, {row.url: url for row, url in placed if url is not None})
+        await _see(connection, record, [(url.host, url.domain) for _, url in placed if url is not None])
 
 
-def _link_values(ref: bytes, row: LinkRow, host: str, domain: str) -> dict[str, Any]:
+def _link_values(ref: bytes, row: LinkRow, url: Url | None) -> dict[str, Any]:
     return {
         "message_ref": ref,
         "part": row.part[:64],
         "kind": row.kind,
         "url": row.url,
         "spelling": row.spelling,
-        "host": host,
-        "domain": domain,
+        "host": url.host if url is not None else "",
+        "domain": url.domain if url is not None else "",
         "outcome": row.outcome,
         "reason": row.reason,
         "link": row.link,
@@ -119,12 +121,25 @@ def _link_values(ref: bytes, row: LinkRow, host: str, domain: str) -> dict[str, 
     }
 
 
-def _host_and_domain(url: str) -> tuple[str, str]:
+def _parsed(url: str) -> Url | None:
     try:
-        parsed = parse(url)
+        return parse(url)
     except BadUrl:
-        return "", ""
-    return parsed.host, parsed.domain
+        return None
+
+
+async def _keep_inner_hosts(connection: AsyncConnection, ref: bytes, urls: Mapping[str, Url]) -> None:
+    """What lies inside the wrappers among `urls`, which are links of this message."""
+    inside = {text: inner for text, url in urls.items() if may_wrap(url) and (inner := inner_urls(url))}
+    if not inside:
+        return
+    wrappers = select(links.c.id, links.c.url).where(links.c.message_ref == ref)
+    rows = [
+        {"domain": inner.domain, "link": row.id, "host": inner.host}
+        for row in await connection.execute(wrappers)
+        for inner in inside.get(row.url, ())
+    ]
+    await connection.execute(insert(connection, inner_hosts).on_conflict_do_nothing(), rows)
 
 
 async def _see(connection: AsyncConnection, record: MessageRecord, hosts: Sequence[tuple[str, str]]) -> None:

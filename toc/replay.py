@@ -60,7 +60,7 @@ class ReplayAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 def replay(click: Mapping[str, Any], config: Config) -> ReplayAnswer:
     """`click` as the record shows it (`redirector.clicks.document`)."""
-    verdict = _verdict(click)
+    verdict = verdict_of(click)
     policy = policy_archive.find(config, click["policy"])
     differences = list(_differences(click, verdict, policy))
     matches = tuple(_checked(match, click, config) for match in click["matches"])
@@ -94,7 +94,8 @@ def _time(click: Mapping[str, Any]) -> datetime:
     return datetime.fromisoformat(click["time"])
 
 
-def _verdict(click: Mapping[str, Any]) -> Verdict:
+def verdict_of(click: Mapping[str, Any]) -> Verdict:
+    """The verdict that follows from what was recorded with the click."""
     return conclude(
         as_of=_time(click),
         matches=tuple(_match(match) for match in click["matches"]),

@@ -96,6 +96,15 @@ def unwrap_url(url: Url) -> Unwrapped:
     return Unwrapped(current.href, tuple(layers))
 
 
+def inner_urls(url: Url) -> list[Url]:
+    """What each layer leads to, the outermost first; empty where nothing wraps `url`, or where its wrapper hides it."""
+    found = unwrap_url(url)
+    inside = [layer.url for layer in found.layers[1:]]
+    if found.layers and found.target is not None:
+        inside.append(found.target)
+    return [parse(each) for each in inside]
+
+
 def may_wrap(url: Url) -> bool:
     """Whether `url` may be a wrapper: a cheap question that never says no where it is one."""
     return ".".join(url.host.rsplit(".", 2)[-2:]) in _BY_DOMAIN or url.path.startswith("/fmlurlsvc/")

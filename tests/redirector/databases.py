@@ -71,8 +71,8 @@ def _await_answer(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
             time.sleep(0.1)
 
 
-def new_database(url: str, name: str) -> str:
-    """A fresh database with our schema on the server of `url`."""
+def empty(url: str, name: str) -> str:
+    """A fresh database on the server of `url`, without a table."""
 
     async def create() -> None:
         connection = await asyncpg.connect(url)
@@ -80,7 +80,12 @@ def new_database(url: str, name: str) -> str:
         await connection.close()
 
     asyncio.run(create())
-    made = url.rpartition("/")[0] + f"/{name}"
+    return url.rpartition("/")[0] + f"/{name}"
+
+
+def new_database(url: str, name: str) -> str:
+    """The same with our schema."""
+    made = empty(url, name)
     engine.upgrade(made)
     return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import signal
@@ -11,15 +12,17 @@ import sys
 import time
 from pathlib import Path
 
+import asyncpg
 import pytest
 from alembic import command
 
 from redirector.clicks import COLUMNS
+from tests.redirector.databases import empty
 from tests.redirector.record_data import rows
 from toc.store import engine
 
 ROWS = 1_000_000 if os.environ.get("TOC_LONG") == "1" else 20_000
-EARLIER = ("0001", "0003")
+EARLIER = ("0001", "0003", "0004")
 
 
 def filled(path: Path, revision: str, count: int) -> None:
@@ -45,6 +48,18 @@ def filled(path: Path, revision: str, count: int) -> None:
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         messages,
     )
+    if revision >= "0004":  # from there on the service keeps the pairs of characters itself
+        connection.executemany("INSERT INTO subject_grams VALUES ('請求', ?)", [(row[0],) for row in messages])
+    wrapper = "https://urldefense.com/v3/__https://deep.evil.example/x__;!!org!id$"
+    links = [
+        (number.to_bytes(8, "big"), "1", "a", wrapper if number % 2 else "https://www.shop.example/", "h", "d")
+        for number in range(count // 100)
+    ]
+    connection.executemany(
+        "INSERT INTO links (message_ref, part, kind, url, spelling, host, domain, outcome, reason) "
+        "VALUES (?, ?, ?, ?, '', ?, ?, 'rewritten', 'sealed')",
+        links,
+    )
     connection.commit()
     connection.close()
 
@@ -53,8 +68,8 @@ def contents(path: Path) -> dict[str, tuple[int, str]]:
     """Rows and checksum of each table that the first schema had."""
     connection = sqlite3.connect(path)
     found = {}
-    for table, order in (("clicks", "seq"), ("messages", "ref")):
-        columns = ", ".join(COLUMNS) if table == "clicks" else "ref, time, message_id, subject"
+    for table, order in (("clicks", "seq"), ("messages", "ref"), ("links", "id")):
+        columns = {"clicks": ", ".join(COLUMNS), "messages": "ref, time, message_id, subject", "links": "*"}[table]
         digest = hashlib.sha256()
         count = 0
         for row in connection.execute(f"SELECT {columns} FROM {table} ORDER BY {order}"):
@@ -84,6 +99,7 @@ def test_no_row_is_lost(tmp_path: Path, revision: str) -> None:
     assert one(path, "SELECT count(*) FROM urls") == ROWS // 3
     assert one(path, "SELECT count(*) FROM urls_text WHERE urls_text MATCH '\"op.exa\"'") == ROWS // 3
     assert one(path, "SELECT count(*) FROM subject_grams WHERE gram = '請求'") == ROWS // 100
+    assert one(path, "SELECT count(*) FROM inner_hosts WHERE domain = 'evil.example'") == ROWS // 200
     assert one(path, "PRAGMA integrity_check") == "ok"
 
 
@@ -101,3 +117,31 @@ def test_a_killed_upgrade_is_done_again(tmp_path: Path, milliseconds: int) -> No
     assert contents(path) == before
     assert one(path, "PRAGMA integrity_check") == "ok"
     assert one(path, "SELECT count(*) FROM urls") == 20_000 // 3
+
+
+def test_no_row_is_lost_on_postgresql(postgres_server: str) -> None:
+    url = empty(postgres_server, f"m{time.time_ns()}")
+    command.upgrade(engine._alembic(url), "0001")
+    names = ", ".join(COLUMNS)
+    places = ", ".join(f"${number}" for number in range(1, len(COLUMNS) + 1))
+
+    async def fill() -> str:
+        connection = await asyncpg.connect(url)
+        await connection.executemany(f"INSERT INTO clicks ({names}) VALUES ({places})", rows(range(2000)))
+        await connection.execute(
+            "INSERT INTO messages VALUES ('\\x01', 0, '<1@x>', NULL, '請求書 invoice', 0, 1, true, NULL)"
+        )
+        await connection.close()
+        return await digest()
+
+    async def digest() -> str:
+        connection = await asyncpg.connect(url)
+        found = await connection.fetch(f"SELECT {names} FROM clicks ORDER BY seq")
+        mails = await connection.fetch("SELECT ref, message_id, subject FROM messages")
+        await connection.close()
+        assert (len(found), len(mails)) == (2000, 1)
+        return hashlib.sha256(repr([*found, *mails]).encode()).hexdigest()
+
+    before = asyncio.run(fill())
+    engine.upgrade(url)
+    assert asyncio.run(digest()) == before

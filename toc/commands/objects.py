@@ -8,15 +8,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from reputation import exchange, object_store
 from reputation.objects import breadth_warning, parse_object
-from toc import startup
+from toc import impact, impact_api, startup
 from toc.commands.options import ConfigOption, in_database, now
 from toc.errors import ConfigError, Invalid
+from toc.hiding import inert
 from toc.knowledge import read_popularity
 from toc.store import engine as store
 from toc.synchronising import Report, synchronise
@@ -50,6 +53,58 @@ def add(
         Console(stderr=True).print(f"careful: {warning}")
     stored = in_database(loaded, lambda c: object_store.add(c, found, actor=ACTOR, now=now()))
     print(stored.id)
+
+
+@commands.command("impact")
+def impact_of(
+    kind: Annotated[str, typer.Argument(metavar="TYPE", help="url, domain or ip.")],
+    value: Annotated[str, typer.Argument(help="What it is; a domain covers its sub-hosts.")],
+    action: Annotated[str, typer.Option(help="block, warn, log or allow.")] = "block",
+    days: Annotated[int, typer.Option(min=1, max=3650, help="Clicks of so many days.")] = impact_api.DAYS,
+    limit: Annotated[int, typer.Option(min=1, max=impact.MOST, help="Rows of each list.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Show what an object would have met: who clicked, and who still holds links to it. Adds nothing."""
+    started = startup.read(config)
+    entry = parse_object({"type": kind, "value": value, "action": action}, object_id="dry-run", created=now())
+    top_sites = read_popularity(started.config)
+    found = in_database(
+        started.config,
+        lambda c: impact_api.dry_run(c, entry, started.policy, days=days, limit=limit, now=now(), top_sites=top_sites),
+    )
+    if as_json:
+        print(msgspec.json.encode(found).decode())
+        return
+    _print_impact(found)
+
+
+def _print_impact(found: impact_api.ImpactAnswer) -> None:
+    out = Console()
+    for line in found.warnings:
+        Console(stderr=True).print(f"careful: {inert(line)}", markup=False)
+    for was, counts in found.counts.items():
+        for would, number in counts.items():
+            out.print(f"{number} clicks: {was} then, {would} with it")
+    clicks = Table("time (UTC)", "then", "with it", "recipient", "url", title="Clicked", box=None)
+    for click in found.clicks:
+        cells = (
+            click.time[:19],
+            f"{click.event} ({click.action})",
+            click.would,
+            ", ".join(click.recipients),
+            click.url,
+        )
+        clicks.add_row(*(Text(inert(cell)) for cell in cells))
+    held = Table("Message-ID", "recipient", "subject", "url", title="Held, not clicked", box=None)
+    for row in found.held:
+        facts = (row.message_id, row.recipient or row.recipient_ref, row.subject, row.url)
+        held.add_row(*(Text(inert(fact)) for fact in facts))
+    if found.clicks:
+        out.print(clicks)
+    if found.held:
+        out.print(held)
+    out.print(f"{len(found.people)} people came through; {found.held_total} links are held and not clicked")
 
 
 @commands.command("list")

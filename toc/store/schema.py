@@ -129,6 +129,17 @@ links = Table(
 )
 """The receipts: one row per URL found in a message."""
 
+inner_hosts = Table(
+    "inner_hosts",
+    metadata,
+    Column("domain", Text, primary_key=True),
+    Column("link", BigInteger, primary_key=True),
+    Column("host", Text, primary_key=True),
+    Index("inner_hosts_link", "link"),
+    sqlite_with_rowid=False,
+)
+"""Of links that are another vendor's wrappers (few): the hosts inside, layer by layer. `link`: `links.id`."""
+
 stored_links = Table(
     "stored_links",
     metadata,
