@@ -43,7 +43,7 @@ VERSION = 1
 HEADER = 256
 BLOCK = 16
 MARKER = 1 << 31
-_PIECE = 1 << 22
+_PIECE = 1 << 20
 
 THREAT_CODES: dict[ThreatType, str] = {
     ThreatType.PHISHING: "p",
