@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -13,11 +13,15 @@ from starlette.routing import Route
 
 from redirector import click_filters, click_search
 from redirector.export import format_of
-from toc.errors import NotFound
+from toc.errors import NotFound, RequestError
 from toc.web import json, number
 
 FILTERS = click_filters.FILTERS
-_PAGING = ("limit", "cursor", "format")
+_PAGING = ("limit", "cursor", "format", "order")
+
+Page = Callable[..., Awaitable[tuple[list[dict[str, Any]], str | None]]]
+_ORDERS: Mapping[str, Page] = {"newest": click_search.search, "oldest": click_search.following}
+""""oldest" is for those who fetch what has come since: its `next` is never null."""
 
 
 class ClicksAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,8 +34,11 @@ def routes(engine: AsyncEngine, settle: Callable[[], Awaitable[None]]) -> list[R
 
     async def search(request: Request) -> Response:
         await settle()
+        order = request.query_params.get("order", "newest")
+        if order not in _ORDERS:
+            raise RequestError(f"order = {order[:20]!r} is neither newest nor oldest")
         async with engine.connect() as connection:
-            found, cursor = await click_search.search(
+            found, cursor = await _ORDERS[order](
                 connection,
                 _filters(request),
                 limit=number(request, "limit", 100, 1000),

@@ -9,7 +9,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Select, select, true
+from sqlalchemy import Select, func, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from redirector.click_filters import Condition, conditions
@@ -49,8 +49,36 @@ async def search(
     following = None
     if len(rows) > limit:
         rows = rows[:limit]
-        following = urlsafe_b64encode(str(rows[-1]["seq"]).encode()).decode()
+        following = _cursor(rows[-1]["seq"])
     return await documents(connection, rows), following
+
+
+async def following(
+    connection: AsyncConnection, filters: Mapping[str, str], *, limit: int, cursor: str = ""
+) -> tuple[list[dict[str, Any]], str]:
+    """The oldest clicks after `cursor` that fit, and the cursor to go on with, now or when more have come.
+
+    Without a cursor they begin with the oldest on record. Raises RequestError.
+    """
+    after = _from_cursor(cursor) if cursor else 0
+    last = max(await _newest(connection), after)
+    parts = await narrowed(connection, dict(filters))
+    query = select(clicks).where(parts, *conditions(filters), clicks.c.seq > after).order_by(clicks.c.seq).limit(limit)
+    if "recipient" in filters:
+        query = query.where(or_(*_of_person(filters["recipient"])))
+    rows = (await connection.execute(query)).mappings().all()
+    if len(rows) == limit or (rows and rows[-1]["seq"] > last):
+        last = rows[-1]["seq"]
+    return await documents(connection, rows), _cursor(last)
+
+
+async def newest(connection: AsyncConnection) -> str:
+    """The cursor after which only clicks come that are not on record yet."""
+    return _cursor(await _newest(connection))
+
+
+async def _newest(connection: AsyncConnection) -> int:
+    return int(await connection.scalar(select(func.max(clicks.c.seq))) or 0)
 
 
 async def get(connection: AsyncConnection, click_id: str) -> dict[str, Any] | None:
@@ -114,6 +142,10 @@ async def _addresses(connection: AsyncConnection, refs: set[bytes]) -> dict[byte
         return {}
     rows = await connection.execute(select(people).where(people.c.ref.in_(refs)))
     return {bytes(row.ref): row.address for row in rows}
+
+
+def _cursor(seq: int) -> str:
+    return urlsafe_b64encode(str(seq).encode()).decode()
 
 
 def _from_cursor(text: str) -> int:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from redirector.retention import apply_retention
 from reputation import object_store
-from toc import refreshing, snapshot, stored_file, synchronising
+from toc import pushing, refreshing, snapshot, stored_file, synchronising
 from toc.config import Config
 from toc.knowledge import utc_now
 
@@ -36,6 +36,8 @@ async def running(config: Config, engine: AsyncEngine, new_id: Callable[[], str]
         _every(STORED_SECONDS, lambda: _follow_stored(config, engine)),
         refreshing.refresh_for_ever(config),
         synchronising.synchronise_for_ever(config, engine, new_id),
+        *(pusher.run_for_ever() for pusher in pushing.pushers(config, engine)),
+        pushing.watch(config, engine).run_for_ever(),
     ]
     tasks = [asyncio.create_task(chore) for chore in chores]
     try:

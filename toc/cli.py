@@ -10,7 +10,21 @@ from typing import cast
 
 import typer
 
-from toc.commands import access, demo, doctor, keys, lists, mail, milter, objects, policy, record, service, users
+from toc.commands import (
+    access,
+    demo,
+    doctor,
+    keys,
+    lists,
+    mail,
+    milter,
+    objects,
+    policy,
+    record,
+    retention,
+    service,
+    users,
+)
 from toc.errors import TocError
 
 app = typer.Typer(
@@ -20,7 +34,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for module in (service, mail, milter, keys, access, users, objects, lists, policy, record, doctor, demo):
+for module in (service, mail, milter, keys, access, users, objects, lists, policy, record, retention, doctor, demo):
     module.register(app)
 
 

@@ -221,6 +221,64 @@ class SignatureSettings(Section, frozen=True, kw_only=True):
     dns_timeout_ms: Annotated[PositiveInt, Meta(description="How long the keys of one mail may take together")] = 2000
 
 
+class AlertRule(Section, frozen=True, kw_only=True):
+    name: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9_-]{0,39}$", description="Name in the alert")]
+    on: Annotated[
+        Literal["click", "conviction"],
+        Meta(description="Clicks as they come, or URLs clicked before that an entry added later convicts"),
+    ] = "click"
+    threats: Annotated[tuple[str, ...], Meta(description="Threat types, such as `c2`; empty: whatever it is")] = ()
+    group: Annotated[str, Meta(description="Name of recipients in `[alerts] groups`; empty: whoever it is")] = ""
+    event: Annotated[
+        Literal["", "shown", "forwarded", "proceeded", "reported"], Meta(description="What happened; empty: anything")
+    ] = ""
+    action: Annotated[Literal["", "allow", "warn", "block"], Meta(description="What was decided; empty: anything")] = ""
+    clicks: Annotated[PositiveInt, Meta(description="How many on one host it takes")] = 1
+    minutes: Annotated[PositiveInt, Meta(description="Within how many minutes")] = 10
+
+
+class AlertSettings(Section, frozen=True, kw_only=True):
+    proceeded: Annotated[bool, Meta(description="Alert when a person goes on past a warning")] = True
+    convicted: Annotated[bool, Meta(description="Alert when a URL that was clicked is convicted later")] = True
+    groups: Annotated[
+        dict[str, tuple[str, ...]], Meta(description="Named groups of recipients: addresses, or `@domain`")
+    ] = {}
+    group_minutes: Annotated[
+        NotNegative, Meta(description="What follows on one host within these is told together")
+    ] = 5
+    per_hour: Annotated[PositiveInt, Meta(description="Most alerts in an hour; past that they are told together")] = 30
+    console_url: Annotated[str, Meta(description="Address of the console in alerts, such as https://toc/console")] = ""
+    mail_to: Annotated[tuple[str, ...], Meta(description="Who gets alerts by mail")] = ()
+    mail_from: Annotated[str, Meta(description="Sender of these mails")] = ""
+    smtp: Annotated[str, Meta(description="HOST:PORT of the mail server")] = "127.0.0.1:25"
+    smtp_tls: Annotated[Literal["none", "starttls", "tls"], Meta(description="How the mail server is reached")] = "none"
+    smtp_user: Annotated[str, Meta(description="User name there, where it asks for one")] = ""
+    smtp_password: Annotated[str, Meta(description="Its password")] = ""
+    webhook: Annotated[str, Meta(description="URL that alerts are posted to as JSON")] = ""
+    webhook_secret: Annotated[str, Meta(description="Signs them; required with `webhook`")] = ""
+    syslog: Annotated[str, Meta(description="`syslog://HOST:PORT` or `syslog+tls://HOST:PORT`")] = ""
+    ca_file: Annotated[str, Meta(description="PEM file: the authority of their certificates, where it is its own")] = ""
+    rules: tuple[AlertRule, ...] = ()
+
+
+class PushSettings(Section, frozen=True, kw_only=True):
+    name: Annotated[
+        str, Meta(pattern="^[a-z0-9][a-z0-9_-]{0,39}$", description="Name under which its position is kept")
+    ]
+    to: Annotated[
+        str, Meta(description="`syslog://HOST:PORT`, `syslog+tls://HOST:PORT`, or the `https://` URL of a webhook")
+    ]
+    format: Annotated[
+        Literal["jsonl", "ecs", "cef", "urlclickevents"], Meta(description="Form of a click (docs/export.md)")
+    ] = "jsonl"
+    secret: Annotated[str, Meta(description="Signs what a webhook gets; required there")] = ""
+    ca_file: Annotated[str, Meta(description="PEM file: the authority of its certificate, where it is its own")] = ""
+    cert: Annotated[str, Meta(description="PEM file: our certificate, where the target asks for one")] = ""
+    key: Annotated[str, Meta(description="Its key, PEM")] = ""
+    proxy: Annotated[str, Meta(description="HTTP proxy for a webhook")] = ""
+    backlog: Annotated[bool, Meta(description="Begin with the oldest click on record, not with the next one")] = False
+
+
 class PolicySettings(Section, frozen=True, kw_only=True):
     default: Annotated[str, Meta(description="Profile where no rule names one")] = "default"
     rules: tuple[dict[str, Any], ...] = ()
@@ -241,6 +299,8 @@ class Config(Section, frozen=True, kw_only=True):
     milter: MilterSettings = MilterSettings()
     signatures: SignatureSettings = SignatureSettings()
     policy: PolicySettings = PolicySettings()
+    push: tuple[PushSettings, ...] = ()
+    alerts: AlertSettings = AlertSettings()
     base: str = "."
     source: str = ""
 

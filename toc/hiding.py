@@ -15,3 +15,12 @@ and lone surrogates, which no page and no file can carry. Not the two that choos
 def inert(text: object) -> str:
     """`text` with each such character as its number: one line, read in the order in which it is written."""
     return HIDING.sub(lambda found: f"[U+{ord(found[0]):04X}]", str(text))
+
+
+def defanged(text: str) -> str:
+    """What can be pasted anywhere without becoming a link: ``hxxps://evil[.]example/``."""
+    scheme, mark, rest = inert(text).partition("://")
+    if not mark:
+        return scheme.replace(".", "[.]").replace("@", "[@]")
+    host, slash, tail = rest.partition("/")
+    return f"{scheme.replace('tt', 'xx', 1)}://{host.replace('.', '[.]')}{slash}{tail}"

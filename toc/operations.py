@@ -58,7 +58,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/v1/lists", Scope.READ, "State of every list", None, reputation.ListsAnswer),
     Operation("POST", "/v1/lists/{name}/refresh", Scope.OBJECTS, "Fetch a list now", None, reputation.RefreshAnswer),
     Operation("GET", "/v1/clicks", Scope.READ, "Search clicks", None, clicks.ClicksAnswer,
-              query=(*clicks.FILTERS, "limit", "cursor")),
+              query=(*clicks.FILTERS, "order", "limit", "cursor")),
     Operation("GET", "/v1/clicks/export", Scope.READ, "Export clicks", None, bytes, query=(*clicks.FILTERS, "format")),
     Operation("GET", "/v1/clicks/{id}", Scope.READ, "One click", None, dict[str, Any]),
     Operation("GET", "/healthz", None, "The process lives"),

@@ -21,9 +21,9 @@ This page is written from the code by `scripts/docs`.
 def page() -> str:
     lines = [HEAD]
     for item in msgspec.structs.fields(Config):
-        kind = item.type
-        if isinstance(kind, type) and issubclass(kind, Section) and kind is not PolicySettings:
-            lines += _section(item.name, kind)
+        kind = _inner(item.type)
+        if kind is not None and kind is not PolicySettings:
+            lines += _section(item.name, kind, typing.get_origin(item.type) is tuple)
     return "\n".join(lines)
 
 

@@ -178,3 +178,24 @@ async def test_pages_stay_whole_while_clicks_arrive(database: str) -> None:
 def test_a_filter_that_is_not_understood_is_refused(filters: dict[str, str]) -> None:
     with pytest.raises(RequestError):
         click_search.conditions(filters)
+
+
+async def test_who_fetches_what_has_come_misses_nothing(database):
+    """Oldest first, each click once, the cursor good for ever; with a filter it moves past what does not fit."""
+    await put(database, *(click(number, level=Level.SAFE if number % 2 else Level.DANGEROUS) for number in range(9)))
+    engine = open_async(database)
+    got: list[str] = []
+    cursors = [""]
+    async with engine.connect() as connection:
+        for _ in range(3):
+            found, cursor = await click_search.following(connection, {"level": "safe"}, limit=3, cursor=cursors[-1])
+            await connection.rollback()
+            got += [each["id"] for each in found]
+            cursors.append(cursor)
+        assert got == ids([1, 3, 5, 7])
+        assert cursors[2] == cursors[3] == await click_search.newest(connection)
+        await connection.rollback()
+        await put(database, click(10), click(11, level=Level.SAFE))
+        found, _ = await click_search.following(connection, {"level": "safe"}, limit=3, cursor=cursors[3])
+        assert [each["id"] for each in found] == ids([11])
+    await engine.dispose()

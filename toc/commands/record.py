@@ -13,7 +13,7 @@ from rich.table import Table
 from redirector import click_filters, click_search
 from redirector.export import format_of
 from toc import startup
-from toc.commands.options import ConfigOption, in_database
+from toc.commands.options import ConfigOption, in_database, progress
 from toc.errors import Invalid
 from toc.store.engine import open_async
 
@@ -56,24 +56,25 @@ def _shown(click: dict[str, Any]) -> list[str]:
 
 
 @commands.command()
-def tail(filters: FiltersArgument = None, config: ConfigOption = None) -> None:
-    """Print clicks as JSON Lines as they come, until interrupted."""
+def tail(
+    filters: FiltersArgument = None,
+    form: Annotated[str, typer.Option("--format", help="jsonl, csv, ecs, cef or urlclickevents.")] = "jsonl",
+    config: ConfigOption = None,
+) -> None:
+    """Print clicks as they come, until interrupted."""
     loaded = startup.read(config).config
+    _, _, line = format_of(form)
     wanted = _filters(filters)
 
     async def follow() -> None:
-        engine = open_async(loaded.database)
-        seen: set[str] = set()
-        first = True
-        while True:
-            async with engine.connect() as connection:
-                found, _ = await click_search.search(connection, wanted, limit=1000)
-            for click in reversed(found):
-                if not first and click["id"] not in seen:
-                    sys.stdout.write(format_of("jsonl")[2](click))
-                    sys.stdout.flush()
-            seen, first = {click["id"] for click in found}, False
-            await asyncio.sleep(TAIL_SECONDS)
+        async with open_async(loaded.database).connect() as connection:
+            cursor = await click_search.newest(connection)
+            while True:
+                found, cursor = await click_search.following(connection, wanted, limit=1000, cursor=cursor)
+                await connection.rollback()  # the next look is to see what has come since
+                sys.stdout.writelines(map(line, found))
+                sys.stdout.flush()
+                await asyncio.sleep(TAIL_SECONDS)
 
     try:
         asyncio.run(follow())
@@ -87,7 +88,7 @@ def export(
     form: Annotated[str, typer.Option("--format", help="jsonl, csv, ecs, cef or urlclickevents.")] = "jsonl",
     config: ConfigOption = None,
 ) -> None:
-    """Print every click that fits."""
+    """Print every click that fits, newest first."""
     loaded = startup.read(config).config
     _, head, line = format_of(form)
     wanted = _filters(filters)
@@ -95,9 +96,11 @@ def export(
     async def run() -> None:
         engine = open_async(loaded.database)
         sys.stdout.write(head)
-        async with engine.connect() as connection:
-            async for click in click_search.stream(connection, wanted):
-                sys.stdout.write(line(click))
+        with progress("clicks") as tell:
+            async with engine.connect() as connection:
+                async for click in click_search.stream(connection, wanted):
+                    sys.stdout.write(line(click))
+                    tell(1)
         await engine.dispose()
 
     asyncio.run(run())

@@ -16,7 +16,7 @@ from redirector.pages import load_catalogue as reader_catalogue
 from redirector.words import REASONS
 from toc.console import show
 from toc.console.words import CODES, REFUSALS
-from toc.hiding import inert
+from toc.hiding import defanged, inert
 
 LANGUAGES = {"en": "English", "ja": "日本語"}
 """By their own names."""
@@ -93,7 +93,7 @@ def _environment(language: str) -> Environment:
         "inert": inert,
         "masked": show.masked,
         "bare": show.bare,
-        "defanged": show.defanged,
+        "defanged": defanged,
         "reader_host": show.reader_host,
         "count": lambda number: f"{number:,}",
         "when": show.when,

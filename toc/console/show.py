@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import Markup, escape
 
-from toc.hiding import HIDING, inert
+from toc.hiding import HIDING
 from toc.url import unicode_host
 
 _FORMATTING = re.compile(
@@ -61,15 +61,6 @@ def _without_value(part: str) -> str:
     """``name=•••``; a part without a name may itself be the secret."""
     name, equals, _ = part.partition("=")
     return f"{name}={MASK}" if equals else MASK if part else ""
-
-
-def defanged(text: str) -> str:
-    """What can be pasted anywhere without becoming a link: ``hxxps://evil[.]example/``."""
-    scheme, mark, rest = inert(text).partition("://")
-    if not mark:
-        return scheme.replace(".", "[.]").replace("@", "[@]")
-    host, slash, tail = rest.partition("/")
-    return f"{scheme.replace('tt', 'xx', 1)}://{host.replace('.', '[.]')}{slash}{tail}"
 
 
 def refanged(text: str) -> str:

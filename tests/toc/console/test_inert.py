@@ -18,6 +18,7 @@ from sqlalchemy import select
 from tests.toc.console.conftest import HOSTILE, Site, fill, post, token_of
 from toc.console import show
 from toc.console.headers import HEADERS
+from toc.hiding import defanged
 from toc.store.schema import audit
 
 SECRET = "s3cr3t-v4lue"
@@ -163,7 +164,7 @@ def test_masks(url: str, masked: str) -> None:
     ],
 )
 def test_what_is_copied_is_no_link(text: str, harmless: str) -> None:
-    assert show.defanged(text) == harmless
+    assert defanged(text) == harmless
 
 
 @pytest.mark.parametrize(
