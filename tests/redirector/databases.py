@@ -7,6 +7,7 @@ import contextlib
 import functools
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -28,23 +29,28 @@ PLACES = tuple(str(path) for path in sorted(Path("/usr/lib/postgresql").glob("*/
 def postgres(folder: Path) -> Iterator[str]:
     """A server of its own; yields ``postgresql://…`` of its first database."""
     initdb = require_program("initdb", *PLACES)
-    program = require_program("postgres", *PLACES)
-    prefix = AS_NOBODY if os.geteuid() == 0 else ()
     data = folder / "data"
     data.mkdir()
-    if prefix:
+    if _prefix():
         shutil.chown(data, "nobody", "nogroup")
         for parent in (folder, *folder.parents):
             if parent.stat().st_uid == 0 and parent != Path("/") and not parent.stat().st_mode & 0o001:
                 parent.chmod(parent.stat().st_mode | 0o011)
-    made = [*prefix, initdb, "-D", data, "-U", "toc", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
+    made = [*_prefix(), initdb, "-D", data, "-U", "toc", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
     subprocess.run(made, check=True, stdout=subprocess.DEVNULL, cwd="/")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    run = [*prefix, program, "-D", data, "-p", str(port), "-c", "listen_addresses=127.0.0.1"]
-    run += ["-c", "unix_socket_directories=", "-c", "shared_buffers=32MB"]
-    with (folder / "log").open("wb") as log:
+    with running_postgres(folder, port) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def running_postgres(folder: Path, port: int) -> Iterator[str]:
+    """The server of this folder on this port; it may have been killed before."""
+    run = [*_prefix(), require_program("postgres", *PLACES), "-D", folder / "data", "-p", str(port)]
+    run += ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "shared_buffers=32MB"]
+    with (folder / "log").open("ab") as log:
         server = subprocess.Popen(run, stdout=log, stderr=log, cwd="/")
     try:
         url = f"postgresql://toc@127.0.0.1:{port}/postgres"
@@ -53,6 +59,15 @@ def postgres(folder: Path) -> Iterator[str]:
     finally:
         server.terminate()
         server.wait(30)
+
+
+def crash_postgres(folder: Path) -> None:
+    """Its immediate shutdown: no client is told, nothing is written (`pg_ctl -m immediate`)."""
+    os.kill(int((folder / "data" / "postmaster.pid").read_text().splitlines()[0]), signal.SIGQUIT)
+
+
+def _prefix() -> tuple[str, ...]:
+    return AS_NOBODY if os.geteuid() == 0 else ()
 
 
 def _await_answer(url: str, server: subprocess.Popen[bytes], log: Path) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from redirector.record import Kept, Recorder
-from tests.redirector.databases import sqlite_database
+from tests.redirector.databases import crash_postgres, new_database, postgres, running_postgres, sqlite_database
 from tests.redirector.record_data import ids, rows
 from tests.redirector.recording import Machine, Wire, machine, wire, worker
 
@@ -143,6 +143,27 @@ async def test_a_locked_database_holds_no_click_up(node: Machine) -> None:
             await asyncio.sleep(1.2)  # past the recorder's own patience
             assert (await record_all(recorder, range(40, 50)))[Kept.LOST] == 0
     await assert_stored_once(node, range(50))
+
+
+def test_a_database_server_that_crashes_and_comes_back_holds_no_click_up(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as servers:
+        url = new_database(servers.enter_context(postgres(tmp_path)), "crash")
+        port = int(url.rpartition(":")[2].partition("/")[0])
+
+        async def walk(node: Machine) -> None:
+            async with worker(node) as recorder:
+                assert (await record_all(recorder, range(20)))[Kept.LOST] == 0
+                await assert_stored_once(node, range(20))
+                crash_postgres(tmp_path)
+                assert (await record_all(recorder, range(20, 60)))[Kept.LOST] == 0
+                again = running_postgres(tmp_path, port)
+                await asyncio.to_thread(servers.enter_context, again)
+                assert (await record_all(recorder, range(60, 70)))[Kept.LOST] == 0
+            await assert_stored_once(node, range(70))
+
+        with machine(tmp_path, url) as node:
+            node.start()
+            asyncio.run(walk(node))
 
 
 async def test_a_recorder_killed_again_and_again_loses_and_doubles_nothing(node: Machine) -> None:
