@@ -9,7 +9,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import ssl
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -251,7 +250,7 @@ def begin(startup: Startup) -> None:
     die_with_parent()  # killed, it cannot tell us, and its queue would be waited on for ever
     parent = multiprocessing.parent_process()
     if parent is not None and not parent.is_alive():
-        sys.exit(1)  # it went before we asked
+        os._exit(1)  # it went before we asked
     show_as("rewriter")
     os.nice(5)  # a click never waits for a mail
     _here = Rewriting(startup)
