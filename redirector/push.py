@@ -143,6 +143,12 @@ def items_of(seqs: Sequence[int], found: Sequence[dict[str, Any]], line: Callabl
     ]
 
 
+async def positions(connection: AsyncConnection) -> dict[str, Position]:
+    """Where each target stands that was ever pushed to."""
+    rows = (await connection.execute(select(shipments))).mappings()
+    return {row["target"]: Position(row["seq"], row["failures"], row["error"]) for row in rows}
+
+
 async def _begin(connection: AsyncConnection, target: Target) -> Position:
     """Where the target stands; a new one begins with the next click, or with the first."""
     query = select(shipments).where(shipments.c.target == target.name)

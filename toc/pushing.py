@@ -28,11 +28,22 @@ SYSLOG_PORTS = {"syslog": 514, "syslog+tls": 6514}
 
 def pushers(config: Config, engine: AsyncEngine) -> list[Pusher]:
     """One for each target. Raises ConfigError."""
+    return [Pusher(target, engine) for target in _targets(config)]
+
+
+def check(config: Config) -> None:
+    """Raises ConfigError for what cannot work: `toc doctor` asks before the service starts."""
+    _targets(config)
+    check_rules(config.alerts)
+    channels(config)
+
+
+def _targets(config: Config) -> list[Target]:
     names = [POSITION, *(row.name for row in config.push)]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ConfigError(f"[[push]] {twice}: this name, under which a position is kept, is taken")
-    return [Pusher(target_of(row, config), engine) for row in config.push]
+    return [target_of(row, config) for row in config.push]
 
 
 def target_of(row: PushSettings, config: Config) -> Target:
@@ -78,14 +89,18 @@ def _road(place: str, address: str, context: ssl.SSLContext, proxy: str, hook: H
 
 def watch(config: Config, engine: AsyncEngine) -> Watch:
     """What watches for alerts. Raises ConfigError."""
-    settings = config.alerts
+    check_rules(config.alerts)
+    return Watch(config.alerts, engine, channels(config), utc_now, time.monotonic)
+
+
+def check_rules(settings: AlertSettings) -> None:
+    """Raises ConfigError for a group or a threat type that there is not."""
     for rule in settings.rules:
         if rule.group and rule.group not in settings.groups:
             raise ConfigError(f"[[alerts.rules]] {rule.name}: there is no group {rule.group!r} in [alerts] groups")
         unknown = set(rule.threats) - set(ThreatType)
         if unknown:
             raise ConfigError(f"[[alerts.rules]] {rule.name}: threats {', '.join(sorted(unknown))} are none")
-    return Watch(settings, engine, channels(config), utc_now, time.monotonic)
 
 
 def channels(config: Config) -> list[Channel]:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from prometheus_client import values
 
-from toc import logs, policy_archive
+from toc import logs, policy_archive, pushing
 from toc.errors import ConfigError, KeysetError
 from toc.keys import load
 from toc.startup import Startup
@@ -51,6 +51,7 @@ def run(startup: Startup, mode: Mode) -> int:
     make_directory(config.data_dir)
     policy_archive.keep(config, startup.policy)
     if mode.has_database:
+        pushing.check(config)
         store.upgrade(config.database)
     public = bind(config.service.public_listen, "public")
     admin = bind(config.service.admin_listen, "admin") if mode.has_database else None

@@ -13,7 +13,8 @@ from rich.table import Table
 
 from redirector.branding import load_branding
 from redirector.pages import Renderer
-from toc import accounts, startup
+from redirector.push import positions
+from toc import accounts, pushing, startup
 from toc.commands.options import ConfigOption, in_database, now
 from toc.config import Config
 from toc.errors import TocError
@@ -41,7 +42,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(config: ConfigOption = None) -> None:
-    """Check settings, keyset and its backup, database, accounts, lists, pages, the public URL and the clock."""
+    """Check settings, keyset and its backup, database, accounts, lists, pushes, pages, the public URL and the clock."""
     loaded = startup.read(config)
     findings = [Finding("settings", True, f"{loaded.config.source}, policy {loaded.policy.version}")]
     for check in CHECKS:
@@ -109,6 +110,28 @@ def _lists(loaded: Startup) -> list[Finding]:
     return found
 
 
+PUSH_FAILURES = "failures in a row"
+
+
+def _push(loaded: Startup) -> list[Finding]:
+    """Each target of [[push]] takes clicks; the channels of [alerts] can be made."""
+    pushing.check(loaded.config)
+    if not loaded.config.push or store.revision(loaded.config.database) is None:
+        return []
+    places = in_database(loaded.config, positions)
+    found = []
+    for row in loaded.config.push:
+        place = places.get(row.name)
+        if place is None:
+            found.append(Finding(f"push {row.name}", None, "nothing was sent yet", "`toc serve` sends"))
+        elif place.failures:
+            says = f"{place.failures} {PUSH_FAILURES}: {place.error}"
+            found.append(Finding(f"push {row.name}", False, says, "it is tried again by itself; check the receiver"))
+        else:
+            found.append(Finding(f"push {row.name}", True, f"up to click {place.seq:,}"))
+    return found
+
+
 def _pages(loaded: Startup) -> list[Finding]:
     refused = Renderer(load_branding(loaded.config)).refused
     if refused is not None:
@@ -139,4 +162,6 @@ def _base(config: Config) -> str:
     return load(config.keyset_path).public_urls[0].href.rstrip("/")
 
 
-CHECKS: tuple[Callable[[Startup], list[Finding]], ...] = (_keyset, _database, _accounts, _lists, _pages, _public_url)
+CHECKS: tuple[Callable[[Startup], list[Finding]], ...] = (
+    _keyset, _database, _accounts, _lists, _push, _pages, _public_url,
+)  # fmt: skip
