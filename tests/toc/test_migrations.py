@@ -17,6 +17,7 @@ import pytest
 from alembic import command
 
 from redirector.clicks import COLUMNS
+from tests.redirector import record_data
 from tests.redirector.databases import empty
 from tests.redirector.record_data import rows
 from toc.store import engine
@@ -145,3 +146,29 @@ def test_no_row_is_lost_on_postgresql(postgres_server: str) -> None:
     before = asyncio.run(fill())
     engine.upgrade(url)
     assert asyncio.run(digest()) == before
+
+
+def test_a_role_that_may_add_no_extension_still_gets_its_schema(postgres_server):
+    """Searches then read the table; everything else is as ever."""
+    url = empty(postgres_server, f"t{time.time_ns()}")
+
+    async def prepare() -> None:
+        connection = await asyncpg.connect(url)
+        await connection.execute("CREATE ROLE plain LOGIN")
+        await connection.execute("GRANT ALL ON SCHEMA public TO plain")
+        await connection.close()
+
+    async def ask() -> list[str]:
+        connection = await asyncpg.connect(mine)
+        names = await connection.fetch("SELECT indexname FROM pg_indexes WHERE tablename = 'clicks'")
+        revision = await connection.fetchval("SELECT version_num FROM alembic_version")
+        await connection.close()
+        return [*(row[0] for row in names), revision]
+
+    asyncio.run(prepare())
+    mine = url.replace("//toc@", "//plain@")
+    engine.upgrade(mine)
+    found = asyncio.run(ask())
+    assert "clicks_url" not in found
+    assert {"clicks_host", "clicks_whole_address", engine.revision(mine)} <= set(found)
+    assert record_data.stored(mine) == []
