@@ -25,6 +25,7 @@ import contextlib
 import mmap
 import struct
 from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -298,6 +299,26 @@ class Index:
             if at < high and self._hashes[at] == key:
                 return True
         return False
+
+    def beyond(self, old: Self | None) -> Iterator[tuple[str, str]]:
+        """Kind and `entry_key` of each entry that `old` does not have; of every entry where there is no old one."""
+        theirs, their_ordinals = (
+            (old._hashes, old._ordinals) if old is not None and old._seed == self._seed else ((), ())
+        )
+        at, end = 0, len(theirs)
+        for place, key in enumerate(self._hashes):
+            while at < end and theirs[at] < key:
+                at += 1
+            ordinal = self._ordinals[place]
+            if ordinal & MARKER:
+                continue
+            same = at
+            while same < end and theirs[same] == key and their_ordinals[same] & MARKER:
+                same += 1
+            if same == end or theirs[same] != key:
+                record, _ = self._record(ordinal)
+                kind = _KINDS[record[0]]
+                yield kind, entry_key(kind, record.partition("\t")[2].partition("\t")[0]) or ""
 
     def _urls(self, reading: Reading, host: str) -> list[Hit]:
         """The URL entries among the expressions of `reading` on `host`."""

@@ -15,6 +15,7 @@ from reputation import object_store
 from toc import pushing, refreshing, snapshot, stored_file, synchronising
 from toc.config import Config
 from toc.knowledge import utc_now
+from toc.looking_back import LookingBack
 
 log = structlog.get_logger("toc.chores")
 
@@ -22,6 +23,7 @@ SNAPSHOT_SECONDS = 0.25
 EXPIRY_SECONDS = 60.0
 RETENTION_SECONDS = 3600.0
 STORED_SECONDS = 60.0
+LOOK_BACK_SECONDS = 5.0
 
 
 @contextlib.asynccontextmanager
@@ -34,6 +36,7 @@ async def running(config: Config, engine: AsyncEngine, new_id: Callable[[], str]
         _every(EXPIRY_SECONDS, lambda: _expire(engine)),
         _every(RETENTION_SECONDS, lambda: _retain(config, engine)),
         _every(STORED_SECONDS, lambda: _follow_stored(config, engine)),
+        _every(LOOK_BACK_SECONDS, LookingBack(config, engine).look),
         refreshing.refresh_for_ever(config),
         synchronising.synchronise_for_ever(config, engine, new_id),
         *(pusher.run_for_ever() for pusher in pushing.pushers(config, engine)),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, false, or_, select, text, true
+from sqlalchemy import ColumnElement, Row, Select, and_, false, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from redirector import click_search
@@ -21,6 +21,7 @@ from redirector.actor import ActorKind
 from redirector.clicks import without_values
 from reputation.forms import forms
 from reputation.objects import Object, ObjectSet, ObjectType, breadth_warning
+from toc import domains
 from toc.errors import BadUrl
 from toc.policy import Action, Policy, decide
 from toc.replay import verdict_of
@@ -129,13 +130,8 @@ async def _reach(connection: AsyncConnection, entry: Object, meets: _Meeting, ta
 async def _among(
     connection: AsyncConnection, table: Any, fits: Callable[[str], bool], otherwise: Condition
 ) -> Condition:
-    """Rows whose registrable domain fits; each value is read once, from the index. `otherwise`: where there are very many."""
-    query = text(
-        f"WITH RECURSIVE known(domain) AS (SELECT min(domain) FROM {table.name} UNION ALL "  # noqa: S608
-        f"SELECT (SELECT min(t.domain) FROM {table.name} t WHERE t.domain > known.domain) FROM known "
-        "WHERE known.domain IS NOT NULL) SELECT domain FROM known WHERE domain IS NOT NULL"
-    )
-    found = [name for name in (await connection.execute(query)).scalars() if fits(name)]
+    """Rows whose registrable domain fits. `otherwise`: where there are very many."""
+    found = [name for name in await domains.on_record(connection, table) if fits(name)]
     if len(found) > MOST_DOMAINS:
         return otherwise
     return table.c.domain.in_(found) if found else false()

@@ -229,3 +229,22 @@ def test_progress_is_told(tmp_path):
     told: list[int] = []
     made(tmp_path, (host(f"{number}.example") for number in range(70_000)), progress=told.append)
     assert told == [65_536]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_what_a_generation_has_beyond_another_is_the_difference_of_their_keys(tmp_path_factory, data) -> None:
+    """A host that only had URLs listed before, and now is listed itself, is among them; the other way round, too."""
+    values = st.sampled_from(
+        [("host", "a.example"), ("host", "b.a.example"), ("host", "*.A.example"), ("url", "http://a.example/"),
+         ("url", "https://a.example:8443/"), ("url", "http://a.example/x?y"), ("url", "http://b.a.example/x"),
+         ("ip", "192.0.2.1"), ("ip", "192.0.2.0/24"), ("ip", "2001:db8::/32"), ("url", "http://192.0.2.1/")]
+    )  # fmt: skip
+    sides = [data.draw(st.lists(values, max_size=8)) for _ in range(2)]
+    old, new = (
+        made(tmp_path_factory.mktemp("list"), [Entry(kind, value, n + 1) for n, (kind, value) in enumerate(side)])
+        for side in sides
+    )
+    keys = [{entry_key(*pair) for pair in side} for side in sides]
+    assert {key for _, key in new.beyond(old)} == keys[1] - keys[0]
+    assert {key for _, key in new.beyond(None)} == keys[1]

@@ -321,7 +321,7 @@ shipments = Table(
     Column("failures", Integer, nullable=False, default=0),
     Column("error", Text, nullable=False, default=""),
 )
-"""How far each SIEM target has been sent the clicks."""
+"""How far each SIEM target has been sent the clicks; under a name with a colon, how far a chore of ours has come."""
 
 sign_ins = Table(
     "sign_ins",
