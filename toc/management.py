@@ -28,7 +28,7 @@ from redirector import api as clicks_api
 from redirector.journal import settled
 from reputation import api as reputation_api
 from rewriter import api as rewriter_api
-from toc import chores, impact_api, links_api, operations, policy_archive, refreshing, status_api
+from toc import chores, hits_api, impact_api, links_api, operations, policy_archive, refreshing, status_api
 from toc.access import KeyRing, Principal
 from toc.accounts import LocalDirectory
 from toc.console import app as console
@@ -106,6 +106,7 @@ def build(
         *rewriter_api.routes(pool),
         *reputation_api.routes(services),
         *clicks_api.routes(engine, partial(settled, config.data_dir / "spool")),
+        *hits_api.routes(engine),
         *impact_api.routes(engine, lambda: knowledge.policy, lambda: knowledge.popular, utc_now),
         *links_api.routes(engine, keyset, reader.stored, utc_now),
         *status_api.routes(engine, knowledge),

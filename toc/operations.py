@@ -15,6 +15,7 @@ from starlette.routing import Route
 from redirector import api as clicks
 from reputation import api as reputation
 from rewriter import api as rewriter
+from toc import hits_api as hits
 from toc import impact_api as impact
 from toc import links_api as links
 from toc.access import Scope
@@ -61,6 +62,8 @@ OPERATIONS: tuple[Operation, ...] = (
               query=(*clicks.FILTERS, "order", "limit", "cursor")),
     Operation("GET", "/v1/clicks/export", Scope.READ, "Export clicks", None, bytes, query=(*clicks.FILTERS, "format")),
     Operation("GET", "/v1/clicks/{id}", Scope.READ, "One click", None, dict[str, Any]),
+    Operation("GET", "/v1/hits", Scope.READ, "What new entries accuse on the record", None, hits.HitsAnswer,
+              query=("limit", "cursor")),
     Operation("GET", "/healthz", None, "The process lives"),
     Operation("GET", "/readyz", None, "Database and lists answer", None, dict[str, str]),
     Operation("GET", "/openapi.json", None, "This description"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 
 from tests.e2e.conftest import TOC, Service
 
@@ -35,6 +36,17 @@ def test_who_clicked_and_who_holds_it_is_known_before_the_object_is_there(servic
     )
     assert "1 clicks: allow then, block with it" in told.stdout
     assert "<second@sender.example>" in told.stdout
+    assert service.call("GET", "/v1/hits").json() == {"hits": [], "next": None}
+    service.call("POST", "/v1/objects", json={"type": "domain", "value": "time.example", "action": "block"})
+    end = time.monotonic() + 30
+    while not (hits := service.call("GET", "/v1/hits").json()["hits"]) and time.monotonic() < end:
+        time.sleep(0.2)
+    told = sorted((hit["on"], hit["message_id"], *hit["recipients"]) for hit in hits)
+    assert told == [
+        ("click", "<bad@sender.example>", "ana@example.com"),
+        ("link", "<bad@sender.example>", "ana@example.com"),
+        ("link", "<second@sender.example>", "ben@example.com"),
+    ]
     as_json = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
     assert json.loads(as_json.stdout)["held"] == found["held"]
 

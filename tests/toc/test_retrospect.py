@@ -22,7 +22,7 @@ from reputation.index_build import build
 from reputation.objects import parse_object
 from tests.redirector.record_data import START, click, put
 from tests.toc.test_impact import ANA, BEN, EVIL, URLS, WRAPPED, mail
-from toc import retrospect
+from toc import hits_api, retrospect
 from toc.config import Config, FeedSettings, ReputationSettings
 from toc.config import Service as ServiceSettings
 from toc.looking_back import LookingBack
@@ -220,3 +220,35 @@ def test_a_flood_ends(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.list(("host", "evil.example"), ("host", "shop.example"), ("host", "notevil.example"))
     asyncio.run(site.look())
     assert 0 < len(asyncio.run(site.found())) <= 10
+
+
+def test_hits_are_shown_with_the_people_concerned(site: Site) -> None:
+    site.list(("host", "deep.evil.example"))
+    asyncio.run(site.look())
+    site.list(("host", "shop.example"))
+    asyncio.run(site.look())
+
+    async def pages() -> list[hits_api.HitAnswer]:
+        engine = open_async(site.database)
+        shown: list[hits_api.HitAnswer] = []
+        cursor: str | None = ""
+        async with engine.connect() as connection:
+            while cursor is not None:
+                found, cursor = await hits_api.page(connection, limit=1, cursor=cursor)
+                shown += found
+        await engine.dispose()
+        return shown
+
+    shown = asyncio.run(pages())
+    place = list(URLS).index("wrapped")
+    assert {(hit.entry, hit.on, hit.url) for hit in shown} == {
+        (entry, on, url)
+        for entry, url in (("shop.example", URLS["unharmed"]), ("deep.evil.example", WRAPPED))
+        for on in ("click", "link")
+    }
+    assert [hit.entry for hit in shown[:2]] == ["shop.example"] * 2
+    by_kind = {hit.on: hit for hit in shown if hit.entry == "deep.evil.example"}
+    assert by_kind["click"].recipients == ("ana@example.com",)
+    assert by_kind["link"].recipients == ("ana@example.com", "ben@example.com")
+    assert {hit.message_id for hit in by_kind.values()} == {f"<{place}@example.org>"}
+    assert by_kind["link"].click == ""
