@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import time
+from pathlib import Path
 
-from tests.e2e.conftest import TOC, Service
+from tests.e2e.conftest import TOC, Service, start, stop
+from tests.reputation.http_server import Request, Response, http_server
 
 
 def test_who_clicked_and_who_holds_it_is_known_before_the_object_is_there(service: Service) -> None:
@@ -58,3 +61,43 @@ def test_a_request_that_is_none_is_refused(service: Service) -> None:
         ({"type": "moon", "value": "x"}, 422),
     ):
         assert service.call("POST", "/v1/objects/impact", json=body).status_code == status
+
+
+async def test_a_clicked_url_that_is_convicted_later_raises_an_alert(tmp_path: Path) -> None:
+    """From the list's next generation to the people who watch, without anybody asking."""
+    listed = tmp_path / "list.txt"
+    listed.write_text("other.example\n")
+    told: list[Request] = []
+
+    def hook(request: Request) -> Response:
+        told.append(request)
+        return Response(204)
+
+    async with http_server(hook) as url:
+        more = (
+            f'\n[alerts]\nwebhook = "{url}/alert"\nwebhook_secret = "a long enough secret"\n'
+            f'\n[[reputation.feeds]]\nname = "feed"\nurl = "{listed}"\nformat = "domain_list"\nthreat = "phishing"\n'
+        )
+        service = await asyncio.to_thread(start, tmp_path, more=more)
+        try:
+            link = await asyncio.to_thread(service.link, "https://later.example/pay?secret=1")
+            assert (await asyncio.to_thread(service.click, link)).status_code == 302
+            await asyncio.to_thread(service.clicks)
+            listed.write_text("other.example\nlater.example\n")
+            done = await asyncio.to_thread(service.call, "POST", "/v1/lists/feed/refresh")
+            assert done.json()["outcome"] == "new", done.text
+            end = time.monotonic() + 40
+            while not told and time.monotonic() < end:  # noqa: ASYNC110 - another process does it
+                await asyncio.sleep(0.1)
+            found = (await asyncio.to_thread(service.call, "GET", "/v1/hits")).json()["hits"]
+        finally:
+            stop(service)
+    assert told, "no alert came"
+    body = told[0].body.decode()
+    assert "later.example" in body
+    assert "secret" not in body
+    assert "reader@example.com" in body
+    assert {(hit["source"], hit["entry"], hit["on"]) for hit in found} == {
+        ("feed", "later.example", "click"),
+        ("feed", "later.example", "link"),
+    }
