@@ -9,7 +9,7 @@ from sqlalchemy import Delete, Update, delete, select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from toc.config import ClickSettings
-from toc.store.schema import WHOLE_ADDRESS, clicks
+from toc.store.schema import WHOLE_ADDRESS, clicks, hits
 
 PART = 2000
 """Clicks of one transaction: no other writer waits long (about 20 ms)."""
@@ -34,6 +34,8 @@ async def apply_retention(
         done["deleted"] = await _in_parts(engine, delete(clicks).where(clicks.c.seq.in_(old)), progress)
         if done["deleted"] and engine.dialect.name == "sqlite":
             await _forget_urls(engine)
+        async with engine.begin() as connection:
+            await connection.execute(delete(hits).where(hits.c.time < limit))
     if settings.address_days:
         limit = now - timedelta(days=settings.address_days)
         whole = select(clicks.c.seq).where(clicks.c.time < limit, WHOLE_ADDRESS).order_by(clicks.c.time).limit(part)

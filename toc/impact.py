@@ -8,6 +8,7 @@ mails whose holder has not clicked them: what a purge of mailboxes must find.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,6 +39,9 @@ MOST_DOMAINS = 2000
 """Values of one IN; an object that reaches further finds its hits among the newest rows."""
 
 MANY_HOSTS = 20
+
+MOST_PIECES = 8
+"""Of an exact URL that a query looks for."""
 
 _AT_ONCE = 500
 
@@ -116,7 +120,8 @@ Condition = ColumnElement[bool]
 async def _reach(connection: AsyncConnection, entry: Object, meets: _Meeting, table: Any) -> Condition:
     """Rows of `table` (with `host` and `domain`) that the entry may meet by their host, found by its index."""
     if entry.type == ObjectType.IP:
-        return await _among(connection, table, lambda name: meets.match(f"http://{name}/") is not None, true())
+        known = lambda name: meets.match(f"http://{name}/") is not None  # noqa: E731
+        return await _among(connection, table, known, true(), addresses=True)
     host = parse(entry.value).host.strip(".") if entry.type == ObjectType.URL else entry.value.removeprefix("*.")
     domain = registrable_domain(host)
     named = true() if host == domain else table.c.host.contains(host, autoescape=True)
@@ -128,24 +133,28 @@ async def _reach(connection: AsyncConnection, entry: Object, meets: _Meeting, ta
 
 
 async def _among(
-    connection: AsyncConnection, table: Any, fits: Callable[[str], bool], otherwise: Condition
+    connection: AsyncConnection,
+    table: Any,
+    fits: Callable[[str], bool],
+    otherwise: Condition,
+    *,
+    addresses: bool = False,
 ) -> Condition:
-    """Rows whose registrable domain fits. `otherwise`: where there are very many."""
-    found = [name for name in await domains.on_record(connection, table) if fits(name)]
+    """Rows whose registrable domain fits. `otherwise`: where there are very many; addresses: only these are looked at."""
+    found = [name for name in await domains.on_record(connection, table, addresses=addresses) if fits(name)]
     if len(found) > MOST_DOMAINS:
         return otherwise
     return table.c.domain.in_(found) if found else false()
 
 
 def _may_be(entry: Object, column: Any) -> Condition:
-    """Of an exact URL: its longest plain piece stands in every spelling, unless characters are percent-encoded."""
+    """Of an exact URL: the plain pieces of its path and query stand in every spelling, unless characters are percent-encoded."""
     if entry.type != ObjectType.URL:
         return true()
     url = parse(entry.value)
-    pieces = "".join(c if c.isalnum() or c in "-_" else " " for c in f"{url.path} {url.query}").split()
-    if not pieces:
-        return true()
-    return or_(column.contains(max(pieces, key=len), autoescape=True), column.contains("%", autoescape=True))
+    pieces = re.findall(r"(?<!%)[A-Za-z0-9_-]{2,}", f"{url.path} {url.query}")[:MOST_PIECES]
+    escaped = column.contains("%", autoescape=True)
+    return or_(and_(*(column.contains(piece, autoescape=True) for piece in pieces)), escaped) if pieces else true()
 
 
 async def _newest(

@@ -10,7 +10,7 @@ from redirector.retention import apply_retention
 from tests.redirector.record_data import START, click, put
 from toc.config import ClickSettings
 from toc.store.engine import open_async
-from toc.store.schema import clicks, stored_links
+from toc.store.schema import clicks, hits, stored_links
 
 DAY = 24 * 60
 NOW = START + timedelta(days=400)
@@ -72,4 +72,22 @@ async def test_stored_links_are_never_removed(database):
     await applied(database, SETTINGS)
     async with engine.connect() as connection:
         assert len((await connection.execute(select(stored_links))).all()) == 1
+    await engine.dispose()
+
+
+async def test_retrospective_hits_go_with_the_clicks(database):
+    engine = open_async(database)
+    async with engine.begin() as connection:
+        for days in (1, 399, 401, 500):
+            row = {
+                "time": NOW - timedelta(days=days),
+                "source": "feed",
+                "entry": "evil.example",
+                "click": str(days),
+                "link": 0,
+            }
+            await connection.execute(insert(hits).values(**row))
+    await applied(database, SETTINGS)
+    async with engine.connect() as connection:
+        assert set((await connection.execute(select(hits.c.click))).scalars()) == {"1", "399"}
     await engine.dispose()
