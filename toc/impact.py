@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from redirector import click_search
 from redirector.actor import ActorKind
-from redirector.clicks import without_values
+from redirector.clicks import Event, without_values
 from reputation.forms import forms
 from reputation.objects import Object, ObjectSet, ObjectType, breadth_warning
 from toc import domains
@@ -44,6 +44,7 @@ MOST_PIECES = 8
 """Of an exact URL that a query looks for."""
 
 _AT_ONCE = 500
+_LED_ON = (Event.FORWARDED.code, Event.PROCEEDED.code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,19 @@ class Impact:
     more_held: bool
     hosts: int
     sighting: Sighting | None
+
+    @property
+    def stopped(self) -> tuple[MetClick, ...]:
+        """Clicks of those (and of what may be persons) who were led on, and whom the object would have stopped."""
+        return tuple(met for met in self.clicks if met.would > Action.ALLOW and _was_led_on(met.click))
+
+    def newest(self, most: int) -> list[Mapping[str, Any]]:
+        """The clicks as the record shows them."""
+        return [met.click for met in self.clicks[:most]]
+
+
+def _was_led_on(click: Mapping[str, Any]) -> bool:
+    return click["event"] in _LED_ON and click["actor"] != ActorKind.AUTOMATED.code
 
 
 async def impact(

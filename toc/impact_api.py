@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -90,7 +90,7 @@ async def dry_run(
         since=since,
         warnings=warnings(entry, found, top_sites),
         counts=_counts(found),
-        people=tuple(sorted({name for met in found.clicks if _came_through(met) for name in met.click["recipients"]})),
+        people=tuple(sorted({name for met in found.stopped for name in met.click["recipients"]})),
         clicks=tuple(_click(met) for met in found.clicks[:limit]),
         held_total=len(found.held),
         held=tuple(_held(row) for row in found.held[:limit]),
@@ -104,12 +104,6 @@ def _counts(found: Impact) -> dict[str, dict[str, int]]:
     for (was, would), number in sorted(pairs.items()):
         counts.setdefault(was, {})[would] = number
     return counts
-
-
-def _came_through(met: MetClick) -> bool:
-    """A person (or what may be one) who was led to the target, and whom the object would have stopped."""
-    click: Any = met.click
-    return click["event"] in ("forwarded", "proceeded") and click["actor"] != "automated" and met.would > 0
 
 
 def _click(met: MetClick) -> MetClickAnswer:

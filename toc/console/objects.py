@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
@@ -14,7 +14,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from redirector import click_search
 from reputation import object_store
 from reputation.objects import Object, ObjectAction, ObjectType, breadth_warning, parse_object
 from toc import audit
@@ -22,12 +21,16 @@ from toc.console.answer import asked_for_part, go, page, viewer_zone
 from toc.console.desk import Desk, account_of, actor_of
 from toc.console.show import cleaned, refanged
 from toc.errors import BadUrl, Invalid, NotFound
+from toc.impact import Impact, impact, warnings
 from toc.store.schema import objects
 from toc.url import parse
 
 PAGE = 100
 SEEN = 20
-"""Clicks on record that the check shows."""
+"""Clicks, and mails, that the check shows."""
+
+LOOKED_AT = 300
+DAYS = 30
 
 FIELDS = ("type", "value", "action", "risk_level", "note", "owner", "expires")
 
@@ -44,25 +47,28 @@ def _reading(desk: Desk) -> list[Route]:
     async def check(request: Request) -> Response:
         """Beside the form, while it is filled in: how the entry will be stored, how far it reaches, whom it meets."""
         fields = {name: cleaned(request.query_params.get(name, "")) for name in FIELDS}
-        entry, refused, warning = None, "", None
-        found: list[dict[str, Any]] = []
-        filters: dict[str, str] = {}
+        entry, refused = None, ""
         if fields["value"].strip():
             try:
                 entry = _entry(desk, request, fields)
             except Invalid as error:
                 refused = str(error)
-        if entry is not None:
-            filters, warning = filters_for(entry), breadth_warning(entry, desk.top_sites())
-        if filters:
-            async with desk.engine.connect() as connection:
-                found, _ = await click_search.search(connection, filters, limit=SEEN)
+        dry_run = None if entry is None else await _dry_run(desk, entry)
         return page(
-            desk, request, "objects_check.html", entry=entry, refused=refused, warning=warning, clicks=found,
-            most=SEEN, link=urlencode(filters),
+            desk, request, "objects_check.html", entry=entry, refused=refused, dry_run=dry_run, most=SEEN, days=DAYS,
+            warnings=() if entry is None or dry_run is None else warnings(entry, dry_run, desk.top_sites()),
+            link=urlencode(filters_for(entry)) if entry is not None else "",
         )  # fmt: skip
 
     return [Route("/objects", listing, methods=["GET"]), Route("/objects/check", check, methods=["GET"])]
+
+
+async def _dry_run(desk: Desk, entry: Object) -> Impact:
+    """Whom the entry would have met (`toc.impact`); of what it meets at most a few hundred are looked at, as somebody types."""
+    await desk.settle()
+    now = desk.clock()
+    async with desk.engine.connect() as connection:
+        return await impact(connection, entry, desk.policy(), since=now - timedelta(days=DAYS), now=now, most=LOOKED_AT)
 
 
 def _changing(desk: Desk) -> list[Route]:
