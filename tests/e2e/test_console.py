@@ -205,7 +205,7 @@ def test_from_an_alert_to_the_block(service: Service, tab: Page) -> None:
     expect(tab.locator("main")).to_contain_text("reader@example.com")
     expect(tab.locator("main")).not_to_contain_text("session=abc")
     act(tab.get_by_role("link", name="Block this host").click())
-    expect(tab.locator("#check")).to_contain_text("Clicks on record that it covers")
+    expect(tab.locator("#check")).to_contain_text("1 were let through and would have been stopped")
     act(tab.get_by_role("button", name="Add", exact=True).click())
     expect(tab.locator(".done")).to_contain_text("Added")
     assert actions < 10
