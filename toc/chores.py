@@ -36,7 +36,7 @@ async def running(config: Config, engine: AsyncEngine, new_id: Callable[[], str]
         _every(EXPIRY_SECONDS, lambda: _expire(engine)),
         _every(RETENTION_SECONDS, lambda: _retain(config, engine)),
         _every(STORED_SECONDS, lambda: _follow_stored(config, engine)),
-        _every(LOOK_BACK_SECONDS, LookingBack(config, engine).look),
+        _every(LOOK_BACK_SECONDS, LookingBack(config, engine, utc_now).look),
         refreshing.refresh_for_ever(config),
         synchronising.synchronise_for_ever(config, engine, new_id),
         *(pusher.run_for_ever() for pusher in pushing.pushers(config, engine)),

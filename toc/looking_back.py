@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,7 +18,7 @@ from reputation.objects import EFFECT, SOURCE, Object, ObjectAction, ObjectSet, 
 from toc import retrospect, snapshot
 from toc.config import Config
 from toc.errors import ListError
-from toc.knowledge import feeds_of, utc_now
+from toc.knowledge import feeds_of
 from toc.retrospect import Accusers
 from toc.store.schema import from_micros, objects, shipments, to_micros
 from toc.store.writing import insert
@@ -40,8 +40,9 @@ _ACCUSING = tuple(action for action in ObjectAction if EFFECT[action][0] is Matc
 class LookingBack:
     """One per installation, in the management process."""
 
-    def __init__(self, config: Config, engine: AsyncEngine) -> None:
+    def __init__(self, config: Config, engine: AsyncEngine, clock: Callable[[], datetime]) -> None:
         self._engine = engine
+        self._clock = clock
         self._lists = config.data_dir / "lists"
         self._feeds = [feed for feed in feeds_of(config) if feed.kind is MatchKind.THREAT]
         self._counter: int | None = None
@@ -53,7 +54,7 @@ class LookingBack:
             await self._at_list(feed)
 
     async def _at_objects(self) -> None:
-        now = utc_now()
+        now = self._clock()
         async with self._engine.connect() as connection:
             counter = (await snapshot.counters(connection)).get("objects", 0)
             if counter == self._counter:
@@ -82,7 +83,7 @@ class LookingBack:
         before = _marked(folder)
         if before == new.generation:
             return
-        now = utc_now()
+        now = self._clock()
         await retrospect.look_back(self._engine, accusing_list(feed, new, _old(folder, before), now), now=now)
         replace(folder / MARK, new.generation.encode("ascii"))
 

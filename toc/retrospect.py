@@ -12,13 +12,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain, islice
 from typing import Any
 
 import structlog
 from prometheus_client import Counter
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, Select, and_, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from redirector.clicks import Event
@@ -41,6 +41,9 @@ PAGE = 500
 
 MOST = 50_000
 """Hits of one look. An entry that accuses more is a mistake, or no news."""
+
+CLICK_DAYS = 90
+"""Clicks before that are left alone: what is said of a host today says little about what stood there then."""
 
 _THROUGH = (int(Event.FORWARDED), int(Event.PROCEEDED))
 
@@ -73,10 +76,10 @@ async def look_back(engine: AsyncEngine, accusers: Accusers, *, now: datetime) -
         names = chain(await _addresses(connection), accusers.hosts)
     while told.clicks + told.links < MOST and (part := await asyncio.to_thread(_some, names)):
         async with engine.connect() as connection:
-            met_clicks = await _met(connection, _clicks_in(part), accusers, part)
+            met_clicks = await _met(connection, _clicks_in(part, now), accusers, part)
             met_links = await _met(connection, _links_in(part), accusers, part)
             met_links |= await _met(connection, _wrappers_of(part), accusers, part)
-            met_clicks |= await _met(connection, _clicks_on_wrappers_of(part), accusers, part)
+            met_clicks |= await _met(connection, _clicks_on_wrappers_of(part, now), accusers, part)
         rows = [_row(now, accusers.source, entry, click=key) for key, entry in met_clicks.items()]
         rows += [_row(now, accusers.source, entry, link=key) for key, entry in met_links.items()]
         new = await _write(engine, rows)
@@ -111,8 +114,12 @@ _CLICK = (clicks.c.seq, clicks.c.id, clicks.c.url, clicks.c.evidence)
 _LINK = (links.c.id.label("seq"), links.c.id, links.c.url, links.c.level)
 
 
-def _clicks_in(part: _Part) -> Select[Any]:
-    return select(*_CLICK, clicks.c.host).where(clicks.c.domain.in_(part.domains), clicks.c.event.in_(_THROUGH))
+def _led_on(now: datetime) -> ColumnElement[bool]:
+    return and_(clicks.c.event.in_(_THROUGH), clicks.c.time >= now - timedelta(days=CLICK_DAYS))
+
+
+def _clicks_in(part: _Part, now: datetime) -> Select[Any]:
+    return select(*_CLICK, clicks.c.host).where(clicks.c.domain.in_(part.domains), _led_on(now))
 
 
 def _links_in(part: _Part) -> Select[Any]:
@@ -124,10 +131,10 @@ def _wrappers_of(part: _Part) -> Select[Any]:
     return select(*_LINK, inner_hosts.c.host).where(inside, links.c.outcome == "rewritten")
 
 
-def _clicks_on_wrappers_of(part: _Part) -> Select[Any]:
+def _clicks_on_wrappers_of(part: _Part, now: datetime) -> Select[Any]:
     inside = inner_hosts.c.domain.in_(part.domains) & (inner_hosts.c.link == links.c.id)
-    same = (clicks.c.message_ref == links.c.message_ref) & clicks.c.event.in_(_THROUGH)
-    return select(*_CLICK, inner_hosts.c.host).where(inside, same)
+    same = clicks.c.message_ref == links.c.message_ref
+    return select(*_CLICK, inner_hosts.c.host).where(inside, same, _led_on(now))
 
 
 async def _met(connection: AsyncConnection, query: Select[Any], accusers: Accusers, part: _Part) -> dict[Any, str]:

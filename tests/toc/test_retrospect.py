@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -33,6 +34,7 @@ from toc.store.schema import hits, links
 from toc.verdict import Level, Match, ThreatType
 
 SEED = bytes(16)
+NOW = START + timedelta(days=1)
 FEED = "openphish"
 
 
@@ -62,7 +64,7 @@ class Site:
     async def look(self, times: int = 1) -> None:
         """As the chore does, after a start."""
         engine = open_async(self.database)
-        looking = LookingBack(self.config, engine)
+        looking = LookingBack(self.config, engine, lambda: NOW)
         for _ in range(times):
             await looking.look()
         await engine.dispose()
@@ -169,13 +171,14 @@ def test_what_stays_on_a_list_is_not_looked_back_from_again(site: Site, monkeypa
     assert [name for hosts in asked for name in hosts if not name[0].isdigit() and name[0] != "["] == ["fresh.example"]
 
 
-def test_what_was_said_then_is_no_news(database: str, tmp_path: Path) -> None:
+def test_what_was_said_then_or_is_long_ago_is_no_news(database: str, tmp_path: Path) -> None:
     match = Match(FEED, "g0", "evil.example", ThreatType.PHISHING, Level.DANGEROUS, "host", line=1)
     made = [
         click(0, EVIL, event=Event.SHOWN, action=Action.BLOCK),
         click(1, EVIL, event=Event.PROCEEDED, matches=(match,)),
         click(2, EVIL, event=Event.PROCEEDED),
         click(3, EVIL, event=Event.REPORTED),
+        click(-retrospect.CLICK_DAYS * 24 * 60, EVIL, id=f"{4:032x}"),
     ]
 
     async def fill() -> None:
