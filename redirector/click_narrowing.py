@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import ColumnElement, and_, exists, false, func, select, text, true
+from sqlalchemy import ColumnElement, and_, collate, exists, false, func, literal_column, select, text, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from toc.store.schema import clicks, messages, subject_grams
@@ -22,6 +22,9 @@ FEW = 2000
 
 TRIGRAM = 3
 """Characters below which no index knows a part of a URL."""
+
+BEGINNING = 200
+"""Characters of a URL in PostgreSQL's index: a row of it holds no more than a third of a page (2,704 bytes)."""
 
 Condition = ColumnElement[bool]
 
@@ -50,7 +53,9 @@ async def url_part(connection: AsyncConnection, value: str) -> Condition:
     holds: Condition = clicks.c.url.startswith(value, autoescape=True)
     if not whole:
         holds = clicks.c.url.icontains(value, autoescape=True)
-    if connection.dialect.name != "sqlite" or len(value) < TRIGRAM:
+    if connection.dialect.name != "sqlite":
+        return and_(_begins(value), holds) if whole else holds
+    if len(value) < TRIGRAM:
         return holds
     if whole:
         bounds = {"part": value, "beyond": value + "\U0010ffff", "limit": FEW + 1}
@@ -61,6 +66,13 @@ async def url_part(connection: AsyncConnection, value: str) -> Condition:
     if len(found) > FEW:
         return holds
     return and_(clicks.c.url.in_(found), holds) if found else false()
+
+
+def _begins(value: str) -> Condition:
+    """In the words of PostgreSQL's index (migration 0006). A range, as a prepared LIKE could not use it."""
+    beginning = collate(func.left(clicks.c.url, literal_column(str(BEGINNING))), "C")
+    known = value[:BEGINNING]
+    return and_(beginning >= known, beginning < known + "\U0010ffff")
 
 
 async def subject_part(connection: AsyncConnection, value: str) -> Condition:
