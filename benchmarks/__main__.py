@@ -6,7 +6,7 @@ import importlib
 import json
 import sys
 
-NAMES = ("click", "html", "linear", "message", "overload", "record", "text", "time_machine", "verdict")
+NAMES = ("click", "gateway", "html", "linear", "message", "overload", "record", "text", "time_machine", "verdict")
 
 
 def main(arguments: list[str]) -> int:
