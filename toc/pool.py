@@ -14,16 +14,14 @@ from concurrent.futures.process import BrokenProcessPool
 
 import structlog
 from prometheus_client import Counter
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rewriter.api import Envelope, Outcome
 from toc import rewriting
 from toc.errors import Overloaded
 from toc.receipts import ReceiptSpool
-from toc.records import MessageRecord, store
+from toc.recording import Recording
 from toc.startup import Startup
-from toc.store.engine import reason_of
 
 log = structlog.get_logger("toc.pool")
 
@@ -33,16 +31,13 @@ URLS = Counter("toc_urls_total", "URLs found in mails by outcome and reason", ["
 WAITING_PER_PROCESS = 200
 """More mails than this in the queue get a 503: the gateway keeps them and tries again."""
 
-RECORD_SECONDS = 2.0
-
 
 class RewritingPool:
     """The `rewriter.api.Service` of the management process."""
 
-    def __init__(self, startup: Startup, engine: AsyncEngine, spool: ReceiptSpool) -> None:
+    def __init__(self, startup: Startup, recording: Recording) -> None:
         self._startup = startup
-        self._engine = engine
-        self._spool = spool
+        self._recording = recording
         self._processes = startup.config.rewriter.processes
         self._waiting = 0
         self._pool = self._new_pool()
@@ -52,14 +47,15 @@ class RewritingPool:
     @contextlib.asynccontextmanager
     async def open(cls, startup: Startup, engine: AsyncEngine) -> AsyncIterator[RewritingPool]:
         spool = ReceiptSpool(startup.config.data_dir / "spool" / "receipts")
-        pool = cls(startup, engine, spool)
-        await pool.warm()
-        shipping = asyncio.create_task(spool.ship_for_ever(engine))
-        try:
-            yield pool
-        finally:
-            shipping.cancel()
-            pool._pool.shutdown(cancel_futures=True)
+        async with Recording.open(startup.config.database, engine, spool) as recording:
+            pool = cls(startup, recording)
+            await pool.warm()
+            shipping = asyncio.create_task(spool.ship_for_ever(engine))
+            try:
+                yield pool
+            finally:
+                shipping.cancel()
+                pool._pool.shutdown(cancel_futures=True)
 
     def _new_pool(self) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("spawn")  # this process has a loop and threads: no fork from here
@@ -84,7 +80,7 @@ class RewritingPool:
     async def _recorded(self, verb: str, raw: bytes, content_type: str, envelope: Envelope) -> Outcome:
         work = await self._work(verb, raw, content_type, envelope)
         if work.record is not None:
-            await self._record(work.record)
+            await self._recording.record(work.record)
         MESSAGES.labels(verb, "changed" if work.outcome.changed else "unchanged").inc()
         for row in work.outcome.receipt:
             URLS.labels(row.outcome, row.reason).inc()
@@ -108,12 +104,3 @@ class RewritingPool:
         finally:
             self._waiting -= 1
         raise Overloaded("the rewriting process died; try again in a moment")
-
-    async def _record(self, record: MessageRecord) -> None:
-        """On record before the answer leaves. A database that fails or is slow is no reason to keep a mail waiting."""
-        try:
-            async with asyncio.timeout(RECORD_SECONDS), self._engine.begin() as connection:
-                await store(connection, record)
-        except (SQLAlchemyError, OSError, TimeoutError) as error:
-            log.error("receipt_spooled", reason="spooled", error=reason_of(error))
-            await asyncio.to_thread(self._spool.keep, record)

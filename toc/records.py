@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import case, select
+from sqlalchemy import Connection, case, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from toc.errors import BadUrl
@@ -73,11 +73,20 @@ def _clean(text: str) -> str:
 
 async def store(connection: AsyncConnection, record: MessageRecord) -> None:
     """Add the record; a message that was recorded before gains holders, and nothing twice."""
-    record = recordable(record)
+    await connection.run_sync(store_all, (record,))
+
+
+def store_all(connection: Connection, records: Iterable[MessageRecord]) -> None:
+    """`store` for several, within the caller's transaction."""
+    for record in records:
+        _store(connection, recordable(record))
+
+
+def _store(connection: Connection, record: MessageRecord) -> None:
     if record.people:
         rows = [{"ref": ref, "address": address} for address, ref in sorted(record.people.items())]
-        await connection.execute(insert(connection, people).on_conflict_do_nothing(), rows)
-    added = await connection.execute(
+        connection.execute(insert(connection, people).on_conflict_do_nothing(), rows)
+    added = connection.execute(
         insert(connection, messages)
         .values(
             ref=record.ref,
@@ -94,15 +103,15 @@ async def store(connection: AsyncConnection, record: MessageRecord) -> None:
     )
     if added.rowcount and (pairs := grams(record.subject)):
         found = [{"gram": gram, "message_ref": record.ref} for gram in sorted(pairs)]
-        await connection.execute(insert(connection, subject_grams).on_conflict_do_nothing(), found)
+        connection.execute(insert(connection, subject_grams).on_conflict_do_nothing(), found)
     if record.recipients:
         rows = [{"message_ref": record.ref, "recipient_ref": ref} for ref in sorted(set(record.recipients))]
-        await connection.execute(insert(connection, holders).on_conflict_do_nothing(), rows)
+        connection.execute(insert(connection, holders).on_conflict_do_nothing(), rows)
     if added.rowcount and record.links:
         placed = [(row, _parsed(row.url)) for row in record.links]
-        await connection.execute(links.insert(), [_link_values(record.ref, *found) for found in placed])
-        await _keep_inner_hosts(connection, record.ref, {row.url: url for row, url in placed if url is not None})
-        await _see(connection, record, [(url.host, url.domain) for _, url in placed if url is not None])
+        connection.execute(links.insert(), [_link_values(record.ref, *found) for found in placed])
+        _keep_inner_hosts(connection, record.ref, {row.url: url for row, url in placed if url is not None})
+        _see(connection, record, [(url.host, url.domain) for _, url in placed if url is not None])
 
 
 def _link_values(ref: bytes, row: LinkRow, url: Url | None) -> dict[str, Any]:
@@ -128,7 +137,7 @@ def _parsed(url: str) -> Url | None:
         return None
 
 
-async def _keep_inner_hosts(connection: AsyncConnection, ref: bytes, urls: Mapping[str, Url]) -> None:
+def _keep_inner_hosts(connection: Connection, ref: bytes, urls: Mapping[str, Url]) -> None:
     """What lies inside the wrappers among `urls`, which are links of this message."""
     inside = {text: inner for text, url in urls.items() if may_wrap(url) and (inner := inner_urls(url))}
     if not inside:
@@ -136,13 +145,13 @@ async def _keep_inner_hosts(connection: AsyncConnection, ref: bytes, urls: Mappi
     wrappers = select(links.c.id, links.c.url).where(links.c.message_ref == ref)
     rows = [
         {"domain": inner.domain, "link": row.id, "host": inner.host}
-        for row in await connection.execute(wrappers)
+        for row in connection.execute(wrappers)
         for inner in inside.get(row.url, ())
     ]
-    await connection.execute(insert(connection, inner_hosts).on_conflict_do_nothing(), rows)
+    connection.execute(insert(connection, inner_hosts).on_conflict_do_nothing(), rows)
 
 
-async def _see(connection: AsyncConnection, record: MessageRecord, hosts: Sequence[tuple[str, str]]) -> None:
+def _see(connection: Connection, record: MessageRecord, hosts: Sequence[tuple[str, str]]) -> None:
     """Count each host and registrable domain once per message (docs/verdict.md, *first seen here*)."""
     if not hosts:
         return
@@ -169,4 +178,4 @@ async def _see(connection: AsyncConnection, record: MessageRecord, hosts: Sequen
         }
         for name in sorted(names)
     ]
-    await connection.execute(statement, rows)
+    connection.execute(statement, rows)
