@@ -206,6 +206,27 @@ class MilterSettings(Section, frozen=True, kw_only=True):
     trusted_relays: Annotated[tuple[str, ...], Meta(description="Hosts whose mail passes untouched, by address")] = ()
     concurrency: Annotated[PositiveInt, Meta(description="Messages in work at once")] = 64
     timeout_seconds: Annotated[PositiveInt, Meta(description="Time for one message")] = 120
+    metrics_listen: Annotated[str, Meta(description="HOST:PORT of the milter's own `/metrics`; empty: none")] = ""
+
+
+class GatewaySettings(Section, frozen=True, kw_only=True):
+    """Used by `toc doctor --mail`."""
+
+    smtp: Annotated[str, Meta(description="HOST:PORT where the gateway takes mail from outside")] = "127.0.0.1:25"
+    test_recipient: Annotated[str, Meta(description="Address that the gateway routes to `test_sink`")] = ""
+    test_sink: Annotated[str, Meta(description="HOST:PORT on which `toc doctor --mail` waits for it")] = (
+        "127.0.0.1:10099"
+    )
+
+
+class GatewaySettings(Section, frozen=True, kw_only=True):
+    """Used by `toc doctor --mail`."""
+
+    smtp: Annotated[str, Meta(description="HOST:PORT where the gateway takes mail from outside")] = "127.0.0.1:25"
+    test_recipient: Annotated[str, Meta(description="Address that the gateway routes to `test_sink`")] = ""
+    test_sink: Annotated[str, Meta(description="HOST:PORT on which `toc doctor --mail` waits for it")] = (
+        "127.0.0.1:10099"
+    )
 
 
 class SignatureSettings(Section, frozen=True, kw_only=True):
@@ -298,6 +319,7 @@ class Config(Section, frozen=True, kw_only=True):
     reputation: ReputationSettings = ReputationSettings()
     milter: MilterSettings = MilterSettings()
     signatures: SignatureSettings = SignatureSettings()
+    gateway: GatewaySettings = GatewaySettings()
     policy: PolicySettings = PolicySettings()
     push: tuple[PushSettings, ...] = ()
     alerts: AlertSettings = AlertSettings()

@@ -26,7 +26,9 @@ from toc.startup import Startup
 log = structlog.get_logger("toc.pool")
 
 MESSAGES = Counter("toc_messages_total", "Messages and bodies by what was asked and what came out", ["verb", "outcome"])
-URLS = Counter("toc_urls_total", "URLs found in mails by outcome and reason", ["outcome", "reason"])
+URLS = Counter(
+    "toc_urls_total", "URLs found in mails by outcome, reason and kind of place", ["outcome", "reason", "kind"]
+)
 
 WAITING_PER_PROCESS = 200
 """More mails than this in the queue get a 503: the gateway keeps them and tries again."""
@@ -83,7 +85,7 @@ class RewritingPool:
             await self._recording.record(work.record)
         MESSAGES.labels(verb, "changed" if work.outcome.changed else "unchanged").inc()
         for row in work.outcome.receipt:
-            URLS.labels(row.outcome, row.reason).inc()
+            URLS.labels(row.outcome, row.reason, row.kind).inc()
         return work.outcome
 
     async def _work(self, verb: str, raw: bytes, content_type: str, envelope: Envelope) -> rewriting.Work:

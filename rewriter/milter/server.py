@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
+from prometheus_client import Counter, Histogram
 
 from rewriter.milter.protocol import MilterError
 from rewriter.milter.session import (
@@ -30,6 +31,9 @@ from rewriter.milter.session import (
 )
 
 log = structlog.get_logger("rewriter.milter")
+
+REPLIES = Counter("toc_milter_replies_total", "Mails by what the mail server was told", ["disposition", "changed"])
+SECONDS = Histogram("toc_milter_seconds", "Time for one mail, waiting for its turn included")
 
 Work = Callable[[Envelope, bytes], Awaitable[Reply]]
 """What is done with a mail: its envelope and bytes in, what shall become of it out."""
@@ -130,6 +134,12 @@ class Server:
 
     async def do(self, job: Job) -> Reply:
         """The reply to a job; a failed or late work is a temporary failure."""
+        with SECONDS.time():
+            reply = await self._do(job)
+        REPLIES.labels(reply.disposition.name.lower(), "no" if reply.message is None else "yes").inc()
+        return reply
+
+    async def _do(self, job: Job) -> Reply:
         async with self._slots:
             try:
                 async with asyncio.timeout(self._limits.work_seconds):

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import dkim
+import httpx
 import pytest
 
 from tests.dkim_keys import Signer, signer
 from tests.e2e.milter import Milter
-from tests.e2e.postfix import Postfix, Submission, postfix, require, running_sink, send, without_received
+from tests.e2e.postfix import Postfix, Submission, free_port, postfix, require, running_sink, send, without_received
 from tests.key_server import KeyServer, key_server
 
 THEIRS, OURS = signer("example.org"), signer("example.net", "toc", 2048)
@@ -21,6 +22,8 @@ OURS_LINK = re.compile(rb"http://links\.example\.net/u/")
 LINKS = b"From: a@example.org\r\nTo: b@example.net\r\nSubject:  two blanks\r\n\r\nSee https://one.example.org/a\r\n"
 NO_LINKS = b"From: a@example.org\r\nTo: b@example.net\r\nSubject: x\r\n\r\nNothing to follow\r\n"
 SETTINGS = """
+[milter]
+metrics_listen = "127.0.0.1:{metrics}"
 [signatures]
 authserv_id = "mx.example.net"
 verify = true
@@ -39,6 +42,7 @@ class Roads:
     arc: Postfix
     dkim: Postfix
     outward: Postfix
+    metrics: int
 
     def walk(self, server: Postfix, content: bytes, recipient: str = "b@example.net") -> bytes:
         mail = Submission("a@example.org", (recipient,), content)
@@ -65,11 +69,14 @@ def roads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Roads]:
     folder: Path = tmp_path_factory.mktemp("signatures")
     with key_server(THEIRS, OURS) as keys, running_sink() as sink:
         plain = Milter.installed(folder)
+        metrics = free_port()
         key = plain.settings.with_name("key.pem")
         key.write_bytes(OURS.private)
         key.chmod(0o640)
-        arc = plain.with_settings("arc", SETTINGS.format(seal="arc", nameserver=keys.address))
-        signing = plain.with_settings("dkim", SETTINGS.format(seal="dkim", nameserver=keys.address))
+        arc = plain.with_settings("arc", SETTINGS.format(seal="arc", nameserver=keys.address, metrics=metrics))
+        signing = plain.with_settings(
+            "dkim", SETTINGS.format(seal="dkim", nameserver=keys.address, metrics=free_port())
+        )
         outward = plain.with_settings(
             "outward", '[milter]\ninternal_networks = ["127.0.0.0/8"]\ninternal_domains = ["example.net"]\n'
         )
@@ -82,7 +89,7 @@ def roads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Roads]:
             for milter in milters:
                 milter.start()
             try:
-                yield Roads(keys, sealed, signed, behind)
+                yield Roads(keys, sealed, signed, behind, metrics)
             finally:
                 for milter in milters:
                     milter.stop()
@@ -152,3 +159,22 @@ def test_silent_dns_holds_no_mail_up_beyond_its_limit(roads: Roads) -> None:
     inside = roads.walk(roads.arc, signer("example.org", "silent").sign(LINKS))
     assert b"dkim=temperror header.d=example.org header.s=silent" in inside
     assert OURS_LINK.search(inside)
+
+
+def test_the_milter_counts_what_it_did(roads: Roads) -> None:
+    def count(line: str) -> float:
+        text = httpx.get(f"http://127.0.0.1:{roads.metrics}/metrics").text
+        found = re.search(rf"^{re.escape(line)} (\S+)$", text, re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    lines = {
+        'toc_milter_replies_total{changed="yes",disposition="accept"}': 1,
+        'toc_milter_replies_total{changed="no",disposition="accept"}': 1,
+        'toc_urls_total{kind="text",outcome="rewritten",reason="sealed"}': 1,
+        'toc_seals_total{outcome="sealed"}': 1,
+        "toc_milter_seconds_count": 2,
+    }
+    before = {line: count(line) for line in lines}
+    roads.walk(roads.arc, LINKS)
+    roads.walk(roads.arc, NO_LINKS)
+    assert {line: count(line) - before[line] for line in lines} == lines

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from typing import Annotated
 
 import httpx
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from redirector.branding import load_branding
 from redirector.pages import Renderer
 from redirector.push import positions
 from toc import accounts, pushing, startup
+from toc.commands.doctor_mail import mail_road
+from toc.commands.findings import Finding
 from toc.commands.options import ConfigOption, in_database, now
 from toc.config import Config
 from toc.errors import TocError
@@ -27,25 +30,20 @@ from toc.store import engine as store
 CLOCK_SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """`ok` None: cannot be checked here. `advice`: what to do."""
-
-    what: str
-    ok: bool | None
-    says: str
-    advice: str = ""
-
-
 def register(app: typer.Typer) -> None:
     app.command()(doctor)
 
 
-def doctor(config: ConfigOption = None) -> None:
+def doctor(
+    mail: Annotated[
+        bool, typer.Option("--mail", help="Also send a mail through the gateway and follow its link.")
+    ] = False,
+    config: ConfigOption = None,
+) -> None:
     """Check settings, keyset and its backup, database, accounts, lists, pushes, pages, the public URL and the clock."""
     loaded = startup.read(config)
     findings = [Finding("settings", True, f"{loaded.config.source}, policy {loaded.policy.version}")]
-    for check in CHECKS:
+    for check in (*CHECKS, *((mail_road,) if mail else ())):
         try:
             findings += check(loaded)
         except TocError as error:
@@ -53,7 +51,7 @@ def doctor(config: ConfigOption = None) -> None:
     table = Table("", "what", "says", "what to do", box=None)
     for found in findings:
         mark = {True: "[green]ok[/green]", False: "[red]wrong[/red]", None: "[yellow]?[/yellow]"}[found.ok]
-        table.add_row(mark, found.what, found.says, found.advice)
+        table.add_row(mark, *map(escape, (found.what, found.says, found.advice)))
     Console().print(table)
     if any(found.ok is False for found in findings):
         raise typer.Exit(1)
