@@ -16,14 +16,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from toc.config_mail import GatewaySettings, MilterSettings, NotNegative, PositiveInt, Section, SignatureSettings
 from toc.errors import ConfigError
-
-PositiveInt = Annotated[int, Meta(ge=1)]
-NotNegative = Annotated[int, Meta(ge=0)]
-
-
-class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of all sections: frozen, and an unknown name in the file is an error, not a surprise."""
 
 
 class Service(Section, frozen=True, kw_only=True):
@@ -103,7 +97,9 @@ class Branding(Section, frozen=True, kw_only=True):
     logo: Annotated[str, Meta(description="SVG or PNG file, at most 64 KiB")] = ""
     colour: Annotated[str, Meta(description="Colour of the page's head, `#rrggbb`")] = ""
     templates: Annotated[str, Meta(description="Folder of own page templates")] = ""
-    texts: Annotated[dict[str, str], Meta(description="Line under the page's text, per language")] = {}
+    texts: Annotated[dict[str, str], Meta(description="Line under the page's text, per language")] = msgspec.field(
+        default_factory=dict
+    )
 
 
 class ConsoleSettings(Section, frozen=True, kw_only=True):
@@ -199,49 +195,6 @@ class ReputationSettings(Section, frozen=True, kw_only=True):
     brands: tuple[BrandSettings, ...] = ()
 
 
-class MilterSettings(Section, frozen=True, kw_only=True):
-    listen: Annotated[str, Meta(description="HOST:PORT or unix:/PATH of `toc milter`")] = "127.0.0.1:8082"
-    internal_networks: Annotated[tuple[str, ...], Meta(description="Mail from these is outbound or internal")] = ()
-    internal_domains: Annotated[tuple[str, ...], Meta(description="Domains whose recipients are ours")] = ()
-    trusted_relays: Annotated[tuple[str, ...], Meta(description="Hosts whose mail passes untouched, by address")] = ()
-    concurrency: Annotated[PositiveInt, Meta(description="Messages in work at once")] = 64
-    timeout_seconds: Annotated[PositiveInt, Meta(description="Time for one message")] = 120
-    metrics_listen: Annotated[str, Meta(description="HOST:PORT of the milter's own `/metrics`; empty: none")] = ""
-
-
-class GatewaySettings(Section, frozen=True, kw_only=True):
-    """Used by `toc doctor --mail`."""
-
-    smtp: Annotated[str, Meta(description="HOST:PORT where the gateway takes mail from outside")] = "127.0.0.1:25"
-    test_recipient: Annotated[str, Meta(description="Address that the gateway routes to `test_sink`")] = ""
-    test_sink: Annotated[str, Meta(description="HOST:PORT on which `toc doctor --mail` waits for it")] = (
-        "127.0.0.1:10099"
-    )
-
-
-class GatewaySettings(Section, frozen=True, kw_only=True):
-    """Used by `toc doctor --mail`."""
-
-    smtp: Annotated[str, Meta(description="HOST:PORT where the gateway takes mail from outside")] = "127.0.0.1:25"
-    test_recipient: Annotated[str, Meta(description="Address that the gateway routes to `test_sink`")] = ""
-    test_sink: Annotated[str, Meta(description="HOST:PORT on which `toc doctor --mail` waits for it")] = (
-        "127.0.0.1:10099"
-    )
-
-
-class SignatureSettings(Section, frozen=True, kw_only=True):
-    authserv_id: Annotated[str, Meta(description="Our name in Authentication-Results, such as the mail host's")] = ""
-    verify: Annotated[bool, Meta(description="`toc milter` verifies DKIM and ARC before the edit and records it")] = (
-        False
-    )
-    seal: Annotated[Literal["none", "arc", "dkim"], Meta(description="What a mail that we changed gets")] = "none"
-    domain: Annotated[str, Meta(description="Domain that seals (d=)")] = ""
-    selector: Annotated[str, Meta(description="Selector of its key (s=)")] = ""
-    key: Annotated[str, Meta(description="RSA key, PEM, mode 0600 or 0640")] = ""
-    nameserver: Annotated[str, Meta(description="ADDRESS or ADDRESS:PORT of the resolver; empty: the system's")] = ""
-    dns_timeout_ms: Annotated[PositiveInt, Meta(description="How long the keys of one mail may take together")] = 2000
-
-
 class AlertRule(Section, frozen=True, kw_only=True):
     name: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9_-]{0,39}$", description="Name in the alert")]
     on: Annotated[
@@ -263,7 +216,7 @@ class AlertSettings(Section, frozen=True, kw_only=True):
     convicted: Annotated[bool, Meta(description="Alert when a URL that was clicked is convicted later")] = True
     groups: Annotated[
         dict[str, tuple[str, ...]], Meta(description="Named groups of recipients: addresses, or `@domain`")
-    ] = {}
+    ] = msgspec.field(default_factory=dict)
     group_minutes: Annotated[
         NotNegative, Meta(description="What follows on one host within these is told together")
     ] = 5
@@ -303,7 +256,7 @@ class PushSettings(Section, frozen=True, kw_only=True):
 class PolicySettings(Section, frozen=True, kw_only=True):
     default: Annotated[str, Meta(description="Profile where no rule names one")] = "default"
     rules: tuple[dict[str, Any], ...] = ()
-    profiles: dict[str, dict[str, Any]] = {}
+    profiles: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
 
 
 class Config(Section, frozen=True, kw_only=True):
