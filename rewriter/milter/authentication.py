@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from rewriter.milter.changes import Field, build, split
 
-_COMMENT = re.compile(rb"\([^()]*\)")
-_SERVER = re.compile(rb'\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))')
+_SPACE = re.compile(rb"\s++")
+_PARENTHESES = re.compile(rb"\\.|[()]", re.DOTALL)
+_WORD = re.compile(rb'"(?P<quoted>(?:[^"\\]|\\.)*+)"|(?P<plain>[^\s;"()]+)', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +37,27 @@ def without_results(message: bytes, authserv_id: str) -> bytes:
 def _claims(field: Field, authserv_id: str) -> bool:
     if field.key.strip() != b"authentication-results":
         return False
-    value, before = field.value, b""
-    while value != before:  # comments nest
-        value, before = _COMMENT.sub(b" ", value), value
-    found = _SERVER.match(value)
+    place = _behind_comments(field.value)
+    found = _WORD.match(field.value, place)
     if not found:
         return False
-    name = re.sub(rb"\\(.)", rb"\1", found[1]) if found[1] is not None else found[2]
-    return name.lower() == authserv_id.lower().encode()
+    name = found["plain"] if found["plain"] is not None else re.sub(rb"\\(.)", rb"\1", found["quoted"], flags=re.DOTALL)
+    return name.rstrip(b".").lower() == authserv_id.rstrip(".").lower().encode()
+
+
+def _behind_comments(value: bytes) -> int:
+    """Where the first word starts, in one pass. Comments nest, and a backslash escapes (RFC 5322, 3.2.2)."""
+    place = 0
+    while True:
+        space = _SPACE.match(value, place)
+        place = space.end() if space else place
+        if value[place : place + 1] != b"(":
+            return place
+        depth = 0
+        for found in _PARENTHESES.finditer(value, place):
+            depth += {b"(": 1, b")": -1}.get(found.group(), 0)
+            if depth == 0:
+                place = found.end()
+                break
+        else:
+            return len(value)  # a comment without an end: a field of nobody
