@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from rewriter.milter.authentication import without_results
 from rewriter.milter.changes import Field, on_top
 from tests.dkim_keys import Signer, signer
+from toc import signatures
 from toc.errors import ConfigError
 from toc.signatures import MAX_NAMES, MAX_SIGNATURES, check, questions, seal, signing
 
@@ -67,6 +68,9 @@ def broken(tag: bytes, value: bytes) -> bytes:
     return SIGNED.replace(tag, value, 1)
 
 
+RELAXED = THEIRS.sign(MAIL, canonicalize=(b"relaxed", b"relaxed"))
+BLANKS = b" " * 1_000_000 + b"x\r\n"
+
 CASES = [
     (SIGNED.replace(b"See", b"Sea"), records(THEIRS), "fail", "the body is another"),
     (SIGNED.replace(b"Subject: x", b"Subject: y"), records(THEIRS), "fail", "a signed field is another"),
@@ -82,6 +86,11 @@ CASES = [
     (broken(b"v=1;", b"v=1; x=" + b" " * 5000 + b"1;"), records(THEIRS), "permerror", "a field past the limit"),
     (broken(b"v=1;", b"v=1; v=1;"), records(THEIRS), "permerror", "a tag twice"),
     (b"DKIM-Signature: \xff\xfe\r\n" + MAIL, {}, "permerror", "no tags at all"),
+    (THEIRS.sign(MAIL, signature_algorithm=b"rsa-sha1"), records(THEIRS), "policy", "SHA-1"),
+    (THEIRS.sign(MAIL, length=True), records(THEIRS), "policy", "a signature of a part of the body"),
+    (THEIRS.sign(MAIL, length=True) + b"more\r\n", records(THEIRS), "policy", "more text behind that part"),
+    (RELAXED + b" " * 1000 + b"\r\n", records(THEIRS), "pass", "blanks that the canonical form takes away"),
+    (RELAXED + BLANKS, records(THEIRS), "policy", "blanks that would take hours"),
 ]
 
 
@@ -162,6 +171,23 @@ def test_a_chain_of_very_many_signers_is_not_asked_for() -> None:
     many = b"".join(b"ARC-Seal: i=%d; d=d%d.example; s=s\r\n" % (number, number) for number in range(1, 200)) + MAIL
     assert len(questions(many)) == MAX_NAMES
     assert result(many, {}) == ["arc=fail"]
+
+
+def test_a_chain_longer_than_the_limit_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = sealed(SIGNED, known=records(THEIRS))
+    known = records(THEIRS, OURS)
+    assert "arc=pass" in result(first, known)
+    monkeypatch.setattr(signatures, "MAX_CHAIN", 0)
+    assert "arc=fail" in result(first, known)
+
+
+@pytest.mark.parametrize("arc", [True, False])
+def test_blanks_that_would_take_hours_are_neither_verified_nor_sealed(arc: bool) -> None:
+    checked = check(MAIL + BLANKS, {}, US)
+    assert checked.field is not None
+    assert not checked.sealable
+    by = signing(US, "example.net", "toc", OURS.private, arc=arc)
+    assert seal(on_top([checked.field], MAIL + BLANKS), by, NOW) == ()
 
 
 def test_a_dkim_signature_of_ours_verifies() -> None:
