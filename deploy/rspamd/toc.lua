@@ -42,6 +42,14 @@ local function split(message)
   return fields, place
 end
 
+-- A message as it came over the wire. The milter protocol ends the lines of a folded field by LF alone; only with CRLF can what
+-- leaves later be restored to the exact bytes.
+local function on_the_wire(message)
+  local fields, body = split(message)
+  for i, field in ipairs(fields) do fields[i] = field:gsub('\r?\n', '\r\n') end
+  return table.concat(fields) .. message:sub(body)
+end
+
 -- name → list of values, in order; a value is what follows the colon, without the line's end
 local function by_name(fields)
   local names = {}
@@ -73,7 +81,10 @@ local function header_changes(old, new)
   for name, values in pairs(after) do
     if not same(values, before[name]) then
       add[values.name] = {}
-      for _, value in ipairs(values) do table.insert(add[values.name], { value = value, order = 1 }) end
+      for _, value in ipairs(values) do
+        local folded = value:gsub('\r\n', '\n')
+        table.insert(add[values.name], { value = folded, order = 1 })
+      end
     end
   end
   return add, remove
@@ -96,15 +107,11 @@ local function addresses(list)
   return found
 end
 
-local function rewrite(task)
+local function rewrite(task, wait)
   local action = task:get_metric_action('default')
   if action == 'reject' or action == 'soft reject' then return end
-  local raw = tostring(task:get_content())
+  local raw = on_the_wire(tostring(task:get_content()))
   local client = task:get_ip()
-  local function wait(why)
-    rspamd_logger.errx(task, 'toc: %s', why)
-    task:set_pre_result('soft reject', WAIT, 'toc')
-  end
   local function answered(err, code, body, headers)
     if err then return wait(err) end
     if headers['toc-disposition'] then return wait('a part could not be read') end
@@ -127,15 +134,29 @@ local function rewrite(task)
       ['Toc-Client-Address'] = client and client:is_valid() and client:to_string() or '',
       ['Toc-Direction'] = task:get_user() and 'outbound' or 'inbound',
     },
-    callback = answered,
+    callback = function(...)
+      local fine, problem = pcall(answered, ...)
+      if not fine then wait(problem) end
+    end,
   })
   if not asked then wait('no request could be made') end
+end
+
+-- An error in a script is no reason for rspamd to keep a mail, so it is caught here.
+local function guarded(task)
+  local function wait(why)
+    rspamd_logger.errx(task, 'toc: %s', why)
+    task:set_pre_result('soft reject', WAIT, 'toc')
+  end
+  local fine, problem = pcall(rewrite, task, wait)
+  if not fine then wait(problem) end
 end
 
 rspamd_config:register_symbol({
   name = 'TOC',
   type = 'postfilter',
-  callback = rewrite,
+  callback = guarded,
   priority = 10,
-  flags = 'empty,nostat',
+  -- what another rule lets through at once (a list of the known good) is rewritten all the same
+  flags = 'empty,nostat,ignore_passthrough',
 })

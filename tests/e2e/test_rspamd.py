@@ -23,10 +23,20 @@ import pytest
 
 from tests.conftest import ROOT, require_program
 from tests.e2e.conftest import Service, free_port
-from tests.e2e.gateways import MAILS, OURS, PLAIN, Access, access, body, sample
-from tests.e2e.postfix import Postfix, Submission, postfix, require, running_sink, send
+from tests.e2e.gateways import MAILS, OURS, PLAIN, Access, access, body, restored, sample
+from tests.e2e.postfix import Postfix, Submission, postfix, require, running_sink, send, without_received
 
 PLUGIN = ROOT / "deploy" / "rspamd"
+LETS_THROUGH = """\
+rspamd_config:register_symbol({
+  name = 'LETS_THROUGH',
+  type = 'prefilter',
+  callback = function(task)
+    if task:has_header('X-Let-Through') then task:set_pre_result('no action', 'known', 'lets_through') end
+  end,
+})
+"""
+"""Another rule, which ends the judgement of some mails before it has begun, as rspamd's own lists of the known good do."""
 CONFIG = """\
 options {{
   filters = "";
@@ -40,6 +50,7 @@ options {{
 }}
 logging {{ type = "file"; filename = "{folder}/log"; level = "info"; }}
 modules {{ path = "{plugin}/toc.lua"; }}
+lua = "{folder}/lets_through.lua";
 toc {{ url = "{api}"; key_file = "{folder}/key"; timeout = 20; }}
 worker "controller" {{ bind_socket = "127.0.0.1:{controller}"; count = 1; }}
 worker "rspamd_proxy" {{
@@ -52,17 +63,19 @@ worker "rspamd_proxy" {{
 
 @dataclass
 class Relay:
-    """Hands every request on to the service, and keeps what was asked by recipients. It can be told to be gone."""
+    """Hands every request on to the service, and keeps what was asked by recipients. It can be told to be gone, or slow."""
 
     service: Access
     asked: dict[tuple[str, ...], bytes] = field(default_factory=dict)
     gone: bool = False
+    slow: float = 0
     port: int = 0
 
     def hand_on(self, handler: BaseHTTPRequestHandler) -> None:
         if self.gone:
             return
         raw = handler.rfile.read(int(handler.headers["Content-Length"]))
+        time.sleep(self.slow)
         names = ("Authorization", "Content-Type", "Toc-Sender", "Toc-Recipient", "Toc-Client-Address", "Toc-Direction")
         headers = [(name, value) for name in names for value in handler.headers.get_all(name, [])]
         self.asked[tuple(handler.headers.get_all("Toc-Recipient", []))] = raw
@@ -106,6 +119,7 @@ def rspamd(api: str, key: str) -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="rspamd-test-"))
     folder.chmod(0o777)  # its workers run as nobody
     (folder / "key").write_text(key + "\n")
+    (folder / "lets_through.lua").write_text(LETS_THROUGH)
     ports = {name: free_port() for name in ("controller", "port")}
     proxy = (PLUGIN / "worker-proxy.inc").read_text()
     text = CONFIG.format(folder=folder, plugin=PLUGIN, api=api, proxy=proxy, **ports)
@@ -206,3 +220,34 @@ def test_while_the_service_is_gone_the_sender_keeps_the_mail(gateway: Gateway) -
     assert not gateway.postfix.sink.mails["waits@example.net"]
     mail.answers.clear()
     assert OURS.search(gateway.deliver(mail))
+
+
+def test_a_folded_header_is_asked_about_and_restored_as_it_came(gateway: Gateway, standing: Service) -> None:
+    """With one blank behind each colon, which is all that rspamd shows. The spelling of the link needs Toc-Restore."""
+    content = b"X-One: 1\r\n\tfold\r\n" + PLAIN.replace(b"https://one", b"HTTPS://One")
+    mail = Submission("a@example.org", ("folded@example.net",), content)
+    delivered = without_received(gateway.deliver(mail))
+    assert gateway.relay.asked[mail.recipients] == content
+    assert OURS.search(delivered)
+    assert restored(standing, delivered) == content
+
+
+def test_what_another_rule_lets_through_is_rewritten(gateway: Gateway) -> None:
+    mail = Submission("a@example.org", ("through@example.net",), b"X-Let-Through: yes\r\n" + PLAIN)
+    assert OURS.search(gateway.deliver(mail))
+
+
+def test_a_slow_service_never_lets_mail_through_raw(gateway: Gateway) -> None:
+    """Slower than rspamd's own limit for a task, which is eight seconds where nothing else is said."""
+    mail = Submission("a@example.org", ("slow@example.net",), PLAIN)
+    gateway.relay.slow = 12
+    try:
+        send(gateway.postfix, [mail])
+    finally:
+        gateway.relay.slow = 0
+    if mail.answers == [250]:
+        gateway.postfix.wait_until_empty()
+        (delivered,) = gateway.postfix.sink.mails["slow@example.net"]
+        assert OURS.search(delivered.content)
+    else:
+        assert mail.answers == [451]
