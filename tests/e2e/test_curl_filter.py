@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, require_program
-from tests.e2e.conftest import Service, free_port
+from tests.e2e.conftest import Service, free_port, start, stop
 from tests.e2e.gateways import MAILS, OURS, PLAIN, Access, access, sample
 
 FILTER = ROOT / "deploy" / "curl" / "toc-rewrite"
 EX_TEMPFAIL = 75
+PARTS = b"".join(b"--b\r\n\r\nhttps://one.example.org/a\r\n" for _ in range(9)) + b"--b--\r\n"
+MANY = b'From: a@example.org\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="b"\r\n\r\n' + PARTS
 HUGE = PLAIN + b"filler " * 10 + b"\r\n" * 1_000_000
 
 
@@ -79,3 +81,31 @@ def test_whatever_fails_is_a_temporary_failure_and_nothing_is_written(
     assert done.returncode == EX_TEMPFAIL
     assert done.stdout == b""
     assert done.stderr.startswith(b"toc-rewrite: ") or b"\ntoc-rewrite: " in done.stderr
+
+
+def test_a_key_file_that_is_missing_is_said(standing: Service, tmp_path: Path) -> None:
+    environment = {"PATH": "/usr/bin:/bin", "TOC_API": standing.admin, "TOC_KEY_FILE": str(tmp_path / "none")}
+    done = subprocess.run([FILTER, "a@sender.example"], input=PLAIN, env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (EX_TEMPFAIL, b"")
+    assert b"toc-rewrite: the key could not be read" in done.stderr
+
+
+def test_the_way_out_restores(standing: Service, tmp_path: Path) -> None:
+    inside = expected(standing, PLAIN, "b@example.com")
+    assert OURS.search(inside)
+    outside = run(access(standing), tmp_path, inside, "a@sender.example", "b@example.com", "192.0.2.1", "outbound")
+    assert (outside.returncode, outside.stdout) == (0, PLAIN)
+
+
+def test_a_mail_that_shall_wait_waits(tmp_path: Path) -> None:
+    """The settings want it: ``on_unscannable``, an answer with `Toc-Disposition`. A mail that could be read is no such mail."""
+    strict = start(tmp_path, more='\n[rewriter]\non_unscannable = "hold"\nmax_parts = 3\n')
+    try:
+        assert strict.rewrite(MANY).headers["Toc-Disposition"] == "hold"
+        waits = run(access(strict), tmp_path, MANY, "a@sender.example", "b@example.com")
+        passes = run(access(strict), tmp_path, PLAIN, "a@sender.example", "b@example.com")
+    finally:
+        stop(strict)
+    assert (waits.returncode, waits.stdout) == (EX_TEMPFAIL, b"")
+    assert passes.returncode == 0
+    assert OURS.search(passes.stdout)
