@@ -15,7 +15,7 @@ from redirector.actor import Actor, classify
 from redirector.burst import Bursts
 from redirector.clicks import Click, Event, row
 from redirector.http import Answer, Request, form, header_lines, redirect, text
-from redirector.metrics import BAD_LINKS, CLICKS, RECORDS
+from redirector.metrics import BAD_LINKS, CLICKS
 from redirector.negotiate import chosen_language
 from redirector.nonce import Nonce, check, make
 from redirector.pages import STATUS, Renderer, Story
@@ -131,7 +131,7 @@ class Road:
         tools = self._tools
         if tools.revoked(opened.sealed, opened.token):
             return await self._revoked(request, opened)
-        verdict, decision = await self._judged(opened)
+        verdict, decision = self._judged_at_once(opened) or await self._judged(opened)
         if opened.actor.reason == "ahead_of_time":
             await self._record(request, opened, verdict, decision, Event.SHOWN)
             return text(503, "Not for prefetching.\n")
@@ -153,7 +153,7 @@ class Road:
         do = (fields or {}).get("do")
         if tools.revoked(opened.sealed, opened.token):
             return await self._revoked(request, opened)
-        verdict, decision = await self._judged(opened)
+        verdict, decision = self._judged_at_once(opened) or await self._judged(opened)
         if nonce is None or do not in ("proceed", "report"):
             await self._record(request, opened, verdict, decision, Event.SHOWN)
             page = Page.BLOCKED if decision.action is Action.BLOCK else Page.NOT_SENT
@@ -174,7 +174,7 @@ class Road:
             return text(405, "Only GET here.\n", (b"allow", b"GET, HEAD"))
         if self._tools.revoked(opened.sealed, opened.token):
             return self._page(request, self._story(opened, Page.REVOKED, ("revoked",)), 410)
-        verdict, decision = await self._judged(opened)
+        verdict, decision = self._judged_at_once(opened) or await self._judged(opened)
         return self._judged_page(request, opened, verdict, decision, Page.PREVIEW)
 
     async def _revoked(self, request: Request, opened: Opened) -> Answer:
@@ -182,18 +182,25 @@ class Road:
         await self._record(request, opened, verdict, Decision(Action.BLOCK, ("revoked",)), Event.SHOWN)
         return self._page(request, self._story(opened, Page.REVOKED, ("revoked",)), 410)
 
-    async def _judged(self, opened: Opened) -> tuple[Verdict, Decision]:
+    def _judged_at_once(self, opened: Opened) -> tuple[Verdict, Decision] | None:
+        """None where somebody must be asked first."""
         tools, sealed, now = self._tools, opened.sealed, opened.now
         verdict = tools.judge(opened.url, sealed, now)
-        if verdict is None:
-            verdict = await tools.ask(opened.url, sealed, now)
+        profile: Profile = tools.policy().numbered(sealed.profile)
+        if verdict is None or profile.max_networks:
+            return None
+        return verdict, decide(sealed, verdict, profile, now=now)
+
+    async def _judged(self, opened: Opened) -> tuple[Verdict, Decision]:
+        tools, sealed, now = self._tools, opened.sealed, opened.now
+        verdict = await tools.ask(opened.url, sealed, now)
         profile: Profile = tools.policy().numbered(sealed.profile)
         networks = await tools.networks(sealed) if profile.max_networks else 0
         return verdict, decide(sealed, verdict, profile, now=now, networks=networks)
 
-    async def _record(
+    def _record(
         self, request: Request, opened: Opened, verdict: Verdict, decision: Decision, event: Event
-    ) -> Kept:
+    ) -> Awaitable[Kept]:
         """On record before the answer leaves."""
         sealed = opened.sealed
         click = Click(
@@ -218,10 +225,8 @@ class Road:
             profile=sealed.profile,
             policy=self._tools.policy().version,
         )
-        kept = await self._tools.keep(row(click, self._config.clicks))
-        RECORDS.add(_KEPT[kept])
         CLICKS.add(_CLICKED[event, decision.action])
-        return kept
+        return self._tools.keep(row(click, self._config.clicks))
 
     def _judged_page(
         self,
@@ -271,7 +276,6 @@ def page_answer(renderer: Renderer, request: Request, story: Story, status: int,
 
 # As plain values: a click asks for them thousands of times a second, and the enums' own operators are slow.
 _FORM = int(Flag.FORM)
-_KEPT = {kept: (kept.value,) for kept in Kept}
 _CLICKED = {(event, action): (event.code, action.code) for event in Event for action in Action}
 
 

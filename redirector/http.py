@@ -103,14 +103,17 @@ async def form(request: Request) -> dict[str, str] | None:
     return {name: values[0] for name, values in fields.items() if len(values) == 1}
 
 
-async def send(scope: Scope, send: Send, answer: Answer) -> None:
+def send(scope: Scope, send: Send, answer: Answer) -> Awaitable[None]:
     """By the short way of `redirector.protocol`, where the server has it."""
     status, head, body = answer
     if scope["method"] == "HEAD":
         body = b""
     if ANSWER in scope.get("extensions", ()):
-        await send({"type": ANSWER, "status": status, "head": head, "body": body})
-        return
+        return send({"type": ANSWER, "status": status, "head": head, "body": body})
+    return _send_long(send, status, head, body)
+
+
+async def _send_long(send: Send, status: int, head: bytes, body: bytes) -> None:
     lines = [line.split(b": ", 1) for line in head.splitlines()]
     await send({"type": "http.response.start", "status": status, "headers": lines})
     await send({"type": "http.response.body", "body": body})

@@ -18,8 +18,8 @@ class Tally:
         self._counter = Counter(name, documentation, labels)
         self._waiting: Counts[tuple[str, ...]] = Counts()
 
-    def add(self, labels: tuple[str, ...]) -> None:
-        self._waiting[labels] += 1
+    def add(self, labels: tuple[str, ...], count: int = 1) -> None:
+        self._waiting[labels] += count
 
     def flush(self) -> None:
         for labels, count in self._waiting.items():

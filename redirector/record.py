@@ -18,6 +18,7 @@ from typing import cast
 import msgspec
 import structlog
 
+from redirector.metrics import RECORDS
 from redirector.spool import Spool, SpoolFull
 
 log = structlog.get_logger("redirector.record")
@@ -58,6 +59,7 @@ class _Batch:
     number: int = 0
 
     def done(self, kept: Kept) -> None:
+        RECORDS.add((kept.value,), len(self.waiting))
         for future in self.waiting:
             if not future.done():
                 future.set_result(kept)
@@ -90,6 +92,10 @@ class Recorder(asyncio.Protocol):
 
     async def record(self, row: Row) -> Kept:
         """Keep one row of `redirector.clicks.COLUMNS`; returns when it is durable."""
+        return await self.keep(row)
+
+    def keep(self, row: Row) -> asyncio.Future[Kept]:
+        """The same, to be waited for."""
         encoded = self._encode(row)
         batch = self._next
         if batch is None:
@@ -98,7 +104,7 @@ class Recorder(asyncio.Protocol):
         future: asyncio.Future[Kept] = self._loop.create_future()
         batch.rows.append(encoded)
         batch.waiting.append(future)
-        return await future
+        return future
 
     async def close(self) -> None:
         """Wait for what is under way."""

@@ -60,9 +60,8 @@ class QuietHosts:
             return None
         if seen is not None and now.timestamp() * 1_000_000 - seen.first < _FIRST_SEEN_MICROS:
             return None
-        return Verdict(
-            Level.UNTESTED, now, (), (), *silence[:2], approved=False, forms=(url.href,), consulted=silence.consulted
-        )
+        silent, required, consulted = silence
+        return Verdict(Level.UNTESTED, now, (), (), silent, required, False, (url.href,), False, consulted)
 
     def learn(self, url: Url, found: Verdict, asked: tuple[tuple[Loaded, ...], ObjectSet]) -> None:
         """Remember the host of `url` where `found` and `asked` have nothing on it."""
