@@ -34,10 +34,10 @@ class Bursts:
             return False
         key = network, message, recipient
         link = hash(target)
-        before = self._recent.pop(key, ())
-        recent = [(when, which) for when, which in before if now - when < SECONDS and which != link]
+        before = self._recent.pop(key, None)
+        recent = [(when, which) for when, which in before if now - when < SECONDS and which != link] if before else []
         recent.append((now, link))
-        self._recent[key] = recent[-LINKS:]
+        self._recent[key] = recent if len(recent) <= LINKS else recent[-LINKS:]
         if len(self._recent) > MAX_KEYS:
             self._recent.popitem(last=False)
         return len(recent) >= LINKS

@@ -62,8 +62,8 @@ class Opened(NamedTuple):
     """An open link and what was found out about it."""
 
     sealed: Sealed
+    host: str
     token: str
-    path: str
     url: Url
     actor: Actor
     now: datetime
@@ -112,7 +112,7 @@ class Road:
         network = network_of(request.client)
         burst = self._bursts.add(network, sealed.message_ref, sealed.recipient_ref, sealed.target, now.timestamp())
         actor = classify(request.method, request.headers, request.client, self._scanners, burst=burst)
-        return Opened(sealed, token, f"{host}/{token}", parse_serialised(sealed.target), actor, now, click, click)
+        return Opened(sealed, host, token, parse_serialised(sealed.target), actor, now, click, click)
 
     async def _second_look(self, rest: str, failure: BadLink) -> tuple[Sealed, str, str]:
         """Where the target stands in the store, or the key may have come since. Raises BadLink, StoreNeeded."""
@@ -259,7 +259,7 @@ class Road:
             domain=opened.url.domain,
             reasons=reasons,
             reference=opened.group,
-            action_path=opened.path,
+            action_path=f"{opened.host}/{opened.token}",
         )
 
     def _page(self, request: Request, story: Story, status: int | None = None) -> Answer:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -93,6 +94,8 @@ _NO_EVIDENCE = "{}"
 
 def _evidence(click: Click, names_only: bool) -> str:
     verdict = click.verdict
+    if not (verdict.matches or verdict.signs or verdict.familiar or click.other):
+        return _evidence_of_nothing(verdict.silent, verdict.required, verdict.consulted)
     found: dict[str, Any] = {}
     if verdict.matches:
         found["matches"] = [
@@ -110,17 +113,28 @@ def _evidence(click: Click, names_only: bool) -> str:
         ]
     if verdict.signs:
         found["signs"] = [{"code": s.code, "points": s.points, "detail": s.detail} for s in verdict.signs]
-    if verdict.silent:
-        found["silent"] = verdict.silent
-    if verdict.required:
-        found["required"] = verdict.required
+    found |= _sources(verdict.silent, verdict.required, verdict.consulted)
     if verdict.familiar:
         found["familiar"] = True
-    if verdict.consulted:
-        found["generations"] = dict(verdict.consulted)
     if click.other:
         found["other"] = without_values(click.other) if names_only else click.other
+    return msgspec.json.encode(found).decode()
+
+
+_Names = tuple[str, ...]
+_Generations = tuple[tuple[str, str], ...]
+
+
+@lru_cache(maxsize=256)
+def _evidence_of_nothing(silent: _Names, required: _Names, consulted: _Generations) -> str:
+    """The same for nearly every click between two changes of a list."""
+    found = _sources(silent, required, consulted)
     return msgspec.json.encode(found).decode() if found else _NO_EVIDENCE
+
+
+def _sources(silent: _Names, required: _Names, consulted: _Generations) -> dict[str, Any]:
+    found: dict[str, Any] = {"silent": silent, "required": required, "generations": dict(consulted)}
+    return {name: value for name, value in found.items() if value}
 
 
 def without_values(url: str) -> str:

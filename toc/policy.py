@@ -60,6 +60,11 @@ class Profile:
     max_age: timedelta | None = None
     max_networks: int = 0
 
+    @property
+    def is_plain(self) -> bool:
+        """Nothing but the level counts."""
+        return self.max_age is None and not self.max_networks
+
     def action(self, level: Level) -> Action:
         return self.actions[level]
 
@@ -178,6 +183,8 @@ def decide(sealed: Sealed, verdict: Verdict, profile: Profile, *, now: datetime,
 
     networks: from how many networks this link was clicked so far
     """
+    if not (verdict.matches or verdict.signs or verdict.approved or verdict.required) and profile.is_plain:
+        return _PLAIN[profile.actions[verdict.level], verdict.level]
     action = profile.action(verdict.level)
     reasons = list(_reasons(verdict))
     if verdict.required and not verdict.approved:
@@ -192,13 +199,12 @@ def decide(sealed: Sealed, verdict: Verdict, profile: Profile, *, now: datetime,
     return Decision(action, tuple(dict.fromkeys(reasons)))
 
 
-_CODES = {level: level.code for level in Level}
+_PLAIN = {(action, level): Decision(action, (level.code,)) for action in Action for level in Level}
+"""Where there is nothing to explain beside the level: made once, as that is nearly every click."""
 
 
 def _reasons(verdict: Verdict) -> list[str]:
     """Reason codes, the weightiest first; never empty."""
-    if not (verdict.matches or verdict.signs or verdict.approved):
-        return [_CODES[verdict.level]]
     threats = sorted((m for m in verdict.matches if m.kind is MatchKind.THREAT), key=lambda m: -m.level)
     reasons = [match.threat.value for match in threats]
     if verdict.approved:

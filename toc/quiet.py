@@ -17,7 +17,7 @@ from reputation.objects import ObjectSet
 from reputation.signs import FIRST_SEEN_HOURS, may_speak
 from toc.sightings import Sighting
 from toc.token import Flag, Sealed
-from toc.unwrap import may_wrap
+from toc.unwrap import ANY_HOST_PATH, may_wrap
 from toc.url import Url
 from toc.verdict import Level, Verdict
 
@@ -56,7 +56,7 @@ class QuietHosts:
         silence = self._hosts.get(url.host)
         if silence is None or not self._still(asked) or sealed.other or int(sealed.flags) & _DIFFERS:
             return None
-        if may_speak(url) or may_wrap(url):
+        if may_speak(url) or url.path.startswith(ANY_HOST_PATH):  # a host of wrappers is never learnt
             return None
         if seen is not None and now.timestamp() * 1_000_000 - seen.first < _FIRST_SEEN_MICROS:
             return None

@@ -107,7 +107,7 @@ def inner_urls(url: Url) -> list[Url]:
 
 def may_wrap(url: Url) -> bool:
     """Whether `url` may be a wrapper: a cheap question that never says no where it is one."""
-    return ".".join(url.host.rsplit(".", 2)[-2:]) in _BY_DOMAIN or url.path.startswith("/fmlurlsvc/")
+    return ".".join(url.host.rsplit(".", 2)[-2:]) in _BY_DOMAIN or url.path.startswith(ANY_HOST_PATH)
 
 
 def _row_of(url: Url) -> tuple[Row, re.Match[str]] | None:
@@ -116,7 +116,7 @@ def _row_of(url: Url) -> tuple[Row, re.Match[str]] | None:
     for row in rows:
         if row.host.fullmatch(url.host) and (match := row.path.fullmatch(url.path)):
             return row, match
-    if url.path.startswith("/fmlurlsvc/"):
+    if url.path.startswith(ANY_HOST_PATH):
         for row in _ANY_HOST:
             if match := row.path.fullmatch(url.path):
                 return (row, match) if "fewReq=" in url.query else None
@@ -297,6 +297,7 @@ TABLE: tuple[Row, ...] = (
     _row("intermedia", "url.emailprotection.link", r"/", _hidden),
 )
 
+ANY_HOST_PATH = "/fmlurlsvc/"
 _ANY_HOST = (_row("fortimail", "**.*", r"/fmlurlsvc/", _parameter("url")),)
 """FortiMail runs on its owner's host: the path and the parameter `fewReq` tell it."""
 
