@@ -7,7 +7,6 @@ own selection of Unicode's confusables.txt: the letters that domain registries a
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from functools import lru_cache
 
 from toc.url import is_public_suffix, registrable_domain, unicode_host
 
+MIN_LENGTH = 3
 MIN_EDIT_LENGTH = 6
 """Shorter names have too many honest neighbours one edit away."""
 
@@ -36,7 +36,6 @@ _LOOKS_LIKE = str.maketrans(
         "0": "o", "1": "l", "3": "e", "4": "a", "5": "s", "7": "t", "8": "b", "9": "g",
     }
 )  # fmt: skip
-_HYPHENS = re.compile(r"[-_]+")
 _PAIRS = (("rn", "m"), ("vv", "w"), ("cl", "d"), ("ii", "u"))
 
 
@@ -63,12 +62,9 @@ class Brands:
         self._names = {brand.name.lower(): brand for brand in rows}
         self._skeletons = {skeleton(name): brand for name, brand in self._names.items()}
         self._hyphened = any("-" in name for name in self._names)
-        self._near_by: dict[str, list[tuple[str, Brand]]] = {}
-        for form, brand in (*self._skeletons.items(), *self._names.items()):
-            if len(form) >= MIN_EDIT_LENGTH:
-                for end in _ends(form):
-                    self._near_by.setdefault(end, []).append((form, brand))
+        self._near_by = _Neighbours((*self._skeletons.items(), *self._names.items()))
         self._like = lru_cache(maxsize=65536)(self._look_up)  # hosts share their words: www, mail, login
+        self._alike = lru_cache(maxsize=65536)(self._words_alike)
         self.imitated = lru_cache(maxsize=16384)(self._imitated)
         """`_imitated`, which says what it means; clicks come in bursts on the same hosts."""
 
@@ -85,9 +81,10 @@ class Brands:
         chosen = host.rstrip(".").removesuffix(domain.partition(".")[2]).rstrip(".")
         labels = unicode_host(chosen).split(".")
         for place, label in enumerate(labels):
-            brand = self._of_label(label, is_owners=place == len(labels) - 1, behind=labels[place + 1 :])
-            if brand is not None:
-                return brand
+            if self._alike(label):
+                brand = self._of_label(label, is_owners=place == len(labels) - 1, behind=labels[place + 1 :])
+                if brand is not None:
+                    return brand
         return None
 
     def _is_own(self, domain: str) -> bool:
@@ -97,17 +94,8 @@ class Brands:
         return name in self._own_everywhere and is_public_suffix(suffix)
 
     def _of_label(self, label: str, *, is_owners: bool, behind: list[str]) -> Brand | None:
-        words = [word for word in _HYPHENS.split(label) if word] if "-" in label or "_" in label else [label]
-        if len(words) > 1:
-            spellings = (label, "".join(words), *words) if self._hyphened else ("".join(words), *words)
-        else:
-            spellings = (*words,)
-        for word in spellings:
-            if len(word) < 3:
-                continue
-            brand = self._like(word)
-            if brand is None:
-                continue
+        words = _words(label)
+        for word, brand in self._alike(label):
             if is_owners or word != brand.name.lower():
                 return brand
             after = behind if word == label else words[words.index(word) + 1 :] if word in words else []
@@ -115,23 +103,59 @@ class Brands:
                 return brand
         return None
 
+    def _words_alike(self, label: str) -> tuple[tuple[str, Brand], ...]:
+        """The spellings in one label that look like a brand: its words joined, then each."""
+        words = _words(label)
+        spellings = words
+        if len(words) > 1:
+            spellings = (label, "".join(words), *words) if self._hyphened else ("".join(words), *words)
+        found = []
+        for word in spellings:
+            brand = self._like(word) if len(word) >= MIN_LENGTH else None
+            if brand is not None:
+                found.append((word, brand))
+        return tuple(found)
+
     def _look_up(self, word: str) -> Brand | None:
         form = skeleton(word)
-        return self._skeletons.get(form) or self._near(form) or (self._near(word) if word != form else None)
+        near = self._near_by.find
+        return self._skeletons.get(form) or near(form) or (near(word) if word != form else None)
 
-    def _near(self, form: str) -> Brand | None:
-        """One letter missing, added, changed or swapped (Damerau-Levenshtein distance 1) in a name that is long enough."""
-        if len(form) >= MIN_EDIT_LENGTH - 1:
-            for end in _ends(form):
-                for true, brand in self._near_by.get(end, ()):
+
+class _Neighbours:
+    """Names that are one edit away, found without a look at each (Damerau-Levenshtein distance 1).
+
+    An edit of a name of n letters touches either its first or its last (n - 1) // 2, so a neighbour shares one of the two; and
+    it is at most one letter longer or shorter.
+    """
+
+    def __init__(self, forms: Iterable[tuple[str, Brand]]) -> None:
+        self._by_length: dict[int, dict[int, dict[str, list[tuple[str, Brand]]]]] = {}
+        for form, brand in forms:
+            if len(form) >= MIN_EDIT_LENGTH:
+                size = (len(form) - 1) // 2
+                for length in range(len(form) - 1, len(form) + 2):
+                    ends = self._by_length.setdefault(length, {}).setdefault(size, {})
+                    for end in (form[:size] + "*", "*" + form[-size:]):
+                        ends.setdefault(end, []).append((form, brand))
+
+    def find(self, form: str) -> Brand | None:
+        """The brand whose name has one letter missing, added, changed or swapped in `form`."""
+        for size, ends in self._by_length.get(len(form), _NOTHING).items():
+            for end in (form[:size] + "*", "*" + form[-size:]):
+                for true, brand in ends.get(end, ()):
                     if _is_one_edit(form, true):
                         return brand
         return None
 
 
-def _ends(form: str) -> tuple[str, str]:
-    """Two letters at either end: one edit of a name of six cannot touch both ends, so names that are near share one."""
-    return f"{form[:2]}*", f"*{form[-2:]}"
+_NOTHING: dict[int, dict[str, list[tuple[str, Brand]]]] = {}
+
+
+def _words(label: str) -> tuple[str, ...]:
+    if "-" not in label and "_" not in label:
+        return (label,)
+    return tuple(word for word in label.replace("_", "-").split("-") if word)
 
 
 _COMMON = frozenset({"com", "net", "org"})

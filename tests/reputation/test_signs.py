@@ -157,12 +157,24 @@ def test_a_brands_own_hosts_never_imitate(labels, own):
     assert BRANDS.imitated(url.host, url.domain) is None
 
 
-@given(place=st.integers(0, 5), letter=st.sampled_from("abcdefghijklmnopqrstuvwxyz"))
-def test_every_single_change_of_a_long_name_is_seen(place, letter):
-    changed = "paypal"[:place] + letter + "paypal"[place + 1 :]
-    brand = BRANDS.imitated(f"{changed}.example", f"{changed}.example")
+NAMES = ("paypal", "netflix", "linkedin", "santander", "mercadolibre")
+
+
+@given(
+    name=st.sampled_from(NAMES),
+    place=st.integers(0, 12),
+    letter=st.sampled_from("abdfghjkopqtuxyz-"),
+    kind=st.integers(0, 3),
+)
+def test_every_single_change_of_a_long_name_is_seen(name, place, letter, kind):
+    """One letter changed, added, missing, or two swapped (Damerau-Levenshtein), wherever in a name of whatever length."""
+    place %= len(name)
+    head, tail = name[:place], name[place:]
+    changed = (head + letter + tail[1:], head + letter + tail, head + tail[1:], head + tail[:2][::-1] + tail[2:])[kind]
+    protected = Brands(Brand(name, (f"{name}.com",)) for name in NAMES)
+    brand = protected.imitated(f"{changed}.example", f"{changed}.example")
     assert brand is not None
-    assert brand.name == "paypal"
+    assert brand.name == name
 
 
 @given(st.text(max_size=60))
