@@ -18,7 +18,7 @@ from rewriter.options import OnUnscannable, Options
 from rewriter.readings import Reading, View, next_reading
 from rewriter.receipt import Outcome, Row
 from rewriter.transfer import Change
-from rewriter.unlink import unlinked
+from rewriter.unlink import needs_store, unlinked
 from rewriter.walk import UNSCANNABLE, Ask, Job, walk
 from toc.link import Fate, Keep, Link, Protect
 
@@ -122,7 +122,8 @@ def _restore_field(clean: bytes, message: bytes, job: Job, seal_restore: Callabl
     """The edit that adds a Toc-Restore field; None if putting the targets back gives `clean` without one."""
     given = None
     if not _spelt_otherwise(job.rows) or sum(change.edit.end - change.edit.start for change in job.changes) > MAX_ALONE:
-        targets = {row.link: row.url for row in job.rows if row.link and row.outcome is Outcome.REWRITTEN}
+        rewritten = [row for row in job.rows if row.link and row.outcome is Outcome.REWRITTEN]
+        targets = {row.link: row.url for row in rewritten if row.link and not needs_store(row.link)}
         targets |= {row.link: "" for row in job.rows if row.link and row.outcome is Outcome.KEPT}
         given = unlinked(message, targets.get)
         if _gives(message, [change.edit for change in given], clean):

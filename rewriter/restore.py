@@ -1,6 +1,7 @@
 """The way back, the exit kit: our links become their targets; an untouched rewritten mail becomes its original, byte for byte.
 
-Pure; what a link or a field opens to is handed in. It works with the keyset alone.
+Pure; what a link or a field opens to is handed in. An untouched mail is restored by the keyset alone; a link that was stored
+needs the store only where its mail was changed, as in a reply.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from rewriter.content_type import content_type
 from rewriter.edit import apply
 from rewriter.headers import field, remove_fields
 from rewriter.inverse import OUR_FIELDS, RESTORE_FIELD
-from rewriter.unlink import OpenLink, unlinked
+from rewriter.unlink import OpenLink, needs_store, unlinked
 
 MAX_FIELDS = 3
 """Toc-Restore fields that are tried; a rewritten mail has one."""
@@ -41,6 +42,8 @@ def restore_body(body: bytes, content_type_value: str, open_link: OpenLink) -> b
 
 def _exact(clean: bytes, packed: bytes, open_link: OpenLink) -> bytes | None:
     try:
-        return inverse.restore(clean, packed, lambda: unlinked(clean, open_link))
+        return inverse.restore(
+            clean, packed, lambda: unlinked(clean, lambda url: None if needs_store(url) else open_link(url))
+        )
     except (ValueError, LookupError, zlib.error, struct.error):  # the form of another version
         return None

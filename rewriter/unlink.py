@@ -19,6 +19,12 @@ from rewriter.transfer import Change
 OpenLink = Callable[[str], str | None]
 """The target of a link of ours, None for anything else."""
 
+
+def needs_store(link: str) -> bool:
+    """Whether a link of ours bears the id of its target instead of the target: the keyset alone does not open it."""
+    return link.rpartition("/")[2].startswith("2")
+
+
 MAX_NESTED = 20
 """Encoded messages inside encoded messages that are opened."""
 

@@ -22,14 +22,14 @@ from rewriter.options import Bare, OnUnscannable, Options
 from rewriter.receipt import Row
 from rewriter.restore import restore_body, restore_message
 from toc.config import Config
-from toc.errors import BadLink, BadUrl, ConfigError
+from toc.errors import BadLink, BadUrl, ConfigError, StoreNeeded
 from toc.keys import Keyset
 from toc.knowledge import Knowledge, utc_now
 from toc.policy import Mail, exemptions, mail_rules
-from toc.protect import Message, Store, Tools, build, own_path
+from toc.protect import Message, Tools, build, own_path
 from toc.records import LinkRow, MessageRecord
 from toc.startup import Startup
-from toc.store.stored import open_store
+from toc.store.stored import StoredLinks, open_store
 from toc.supervisor import die_with_parent, show_as
 from toc.token import (
     NO_REF,
@@ -63,7 +63,7 @@ class Rewriting:
         self._config = startup.config
         self._clock = clock
         self._knowledge = Knowledge(startup)
-        self._store: Store | None = open_store(startup.config.database, clock)
+        self._store: StoredLinks = open_store(startup.config.database, clock)
         self._roots = trust_roots(startup.config)
         self._looked = 0.0
 
@@ -89,15 +89,17 @@ class Rewriting:
         return Work(_outcome(done, ref), self._record(done, envelope, keyset, ref, len(body), facts))
 
     def restore_message(self, raw: bytes) -> Work:
-        """Our links become their targets. What did not open stays as it is."""
-        keyset = self._refreshed()
-        restored = restore_message(raw, lambda url: target_of(url, keyset), lambda text: _open_restore(text, keyset))
-        return Work(Outcome(restored, restored != raw, complete=True))
+        """Our links become their targets. What did not open stays as it is. Raises StoreError: a target is not at hand now."""
+        links = _Links(self._refreshed(), self._store.find)
+        restored = restore_message(raw, links.target, links.field)
+        return _restored(raw, restored, links)
 
     def restore_body(self, body: bytes, content_type: str) -> Work:
-        keyset = self._refreshed()
-        restored = restore_body(body, content_type, lambda url: target_of(url, keyset))
-        return Work(Outcome(restored, restored != body, complete=True))
+        links = _Links(self._refreshed(), self._store.find)
+        return _restored(body, restore_body(body, content_type, links.target), links)
+
+    def close(self) -> None:
+        self._store.close()
 
     def _refreshed(self) -> Keyset:
         now = time.monotonic()
@@ -115,7 +117,7 @@ class Rewriting:
         now = self._clock()
         knowledge = self._knowledge
         judge = (lambda url, other: knowledge.local(url, now, other=other)) if self._config.rewriter.judge else None
-        return Tools(keyset, knowledge.policy, self._config.link, now, judge, self._store, knowledge.is_shared)
+        return Tools(keyset, knowledge.policy, self._config.link, now, judge, self._store.keep, knowledge.is_shared)
 
     def _options(self, envelope: Envelope) -> Options:
         settings = self._config.rewriter
@@ -162,13 +164,33 @@ def mail_of(envelope: Envelope) -> Mail:
     return Mail(envelope.direction, envelope.sender, envelope.recipients, envelope.client, envelope.authenticated)
 
 
-def target_of(url: str, keyset: Keyset) -> str | None:
-    """The target of a link of ours, None for anything else. A stored one needs the database: it stays as it is."""
-    try:
-        rest = own_path(parse(url), keyset)
-        return None if rest is None else open_path(rest, keyset)[0].target
-    except (BadUrl, BadLink):
-        return None
+class _Links:
+    """What links and fields of ours say, for one mail on its way back. left: the store does not know the target of some link."""
+
+    def __init__(self, keyset: Keyset, find: Callable[[bytes], bytes | None]) -> None:
+        self._keyset = keyset
+        self._find = find
+        self.left = False
+
+    def target(self, url: str) -> str | None:
+        """The target of a link of ours, None for anything else. Raises StoreError."""
+        try:
+            rest = own_path(parse(url), self._keyset)
+            return None if rest is None else open_path(rest, self._keyset, self._stored)[0].target
+        except (BadUrl, BadLink):
+            return None
+
+    def _stored(self, link_id: bytes) -> bytes | None:
+        found = self._find(link_id)
+        self.left = self.left or found is None
+        return found
+
+    def field(self, text: str) -> bytes | None:
+        """What a Toc-Restore field holds."""
+        try:
+            return open_blob(text, RESTORE, self._keyset)
+        except BadLink:
+            return None
 
 
 def worst_level(rows: Sequence[Row]) -> str | None:
@@ -194,11 +216,9 @@ def _certificates(path: Path) -> list[bytes]:
     return [ssl.PEM_cert_to_DER_cert(block[block.index(begin) :] + end) for block in blocks]
 
 
-def _open_restore(text: str, keyset: Keyset) -> bytes | None:
-    try:
-        return open_blob(text, RESTORE, keyset)
-    except BadLink:
-        return None
+def _restored(raw: bytes, restored: bytes, links: _Links) -> Work:
+    notes = (StoreNeeded.reason,) if links.left else ()
+    return Work(Outcome(restored, restored != raw, complete=not links.left, notes=notes))
 
 
 def _outcome(done: Rewritten, ref: bytes) -> Outcome:

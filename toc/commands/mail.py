@@ -6,6 +6,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -78,7 +79,9 @@ def restore(
             return rewriting.restore_message(raw)
         return rewriting.restore_body(raw, kind)
 
-    _as_filter(file, config, work)
+    done = _as_filter(file, config, work)
+    if not done.outcome.complete:
+        print("toc: a stored link stays: its target is not in this database", file=sys.stderr)
 
 
 def _body_kind(html: bool, text: bool) -> str:
@@ -93,7 +96,8 @@ def _as_filter(file: str, config: Path | None, work: Callable[[Rewriting, bytes]
         loaded = startup.read(config)
         store.upgrade(loaded.config.database)
         raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-        done = work(Rewriting(loaded), raw)
+        with closing(Rewriting(loaded)) as rewriting:
+            done = work(rewriting, raw)
     except (TocError, OSError) as error:
         print(f"toc: {error}", file=sys.stderr)
         raise typer.Exit(EX_TEMPFAIL) from None
