@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -15,6 +17,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 from alembic import command
+from sqlalchemy import Engine, event
 
 from redirector.clicks import COLUMNS
 from tests.redirector import record_data
@@ -23,7 +26,7 @@ from tests.redirector.record_data import rows
 from toc.store import engine
 
 ROWS = 1_000_000 if os.environ.get("TOC_LONG") == "1" else 20_000
-EARLIER = ("0001", "0003", "0004")
+EARLIER = ("0001", "0003", "0004", "0005")
 
 
 def filled(path: Path, revision: str, count: int) -> None:
@@ -61,6 +64,11 @@ def filled(path: Path, revision: str, count: int) -> None:
         "VALUES (?, ?, ?, ?, '', ?, ?, 'rewritten', 'sealed')",
         links,
     )
+    if revision >= "0005":  # and what stands in wrappers
+        connection.execute(
+            "INSERT INTO inner_hosts (link, host, domain) "
+            "SELECT id, 'deep.evil.example', 'evil.example' FROM links WHERE url LIKE '%urldefense%'"
+        )
     connection.commit()
     connection.close()
 
@@ -118,6 +126,47 @@ def test_a_killed_upgrade_is_done_again(tmp_path: Path, milliseconds: int) -> No
     assert contents(path) == before
     assert one(path, "PRAGMA integrity_check") == "ok"
     assert one(path, "SELECT count(*) FROM urls") == 20_000 // 3
+
+
+class Stopped(Exception):
+    pass
+
+
+def test_wherever_an_upgrade_stops_it_is_done_again(tmp_path: Path) -> None:
+    """Before each of its statements; a step is whole or not there."""
+    filled(tmp_path / "old.db", "0001", 300)
+    done = False
+    for last in itertools.count():
+        if done:
+            break
+        path = tmp_path / f"{last}.db"
+        shutil.copy(tmp_path / "old.db", path)
+        before = contents(path)
+        done = not _stops_before(last, f"sqlite:///{path}")
+        engine.upgrade(f"sqlite:///{path}")
+        assert contents(path) == before
+        assert one(path, "SELECT count(*) FROM urls") == 100
+    assert last > 30, "as many statements as there are"
+
+
+def _stops_before(number: int, url: str) -> bool:
+    """Whether there was such a statement."""
+    left = number
+
+    def count(*_: object) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Stopped
+
+    event.listen(Engine, "before_cursor_execute", count)
+    try:
+        engine.upgrade(url)
+    except Stopped:
+        return True
+    finally:
+        event.remove(Engine, "before_cursor_execute", count)
+    return False
 
 
 def test_no_row_is_lost_on_postgresql(postgres_server: str) -> None:
