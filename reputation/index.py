@@ -300,11 +300,9 @@ class Index:
                 return True
         return False
 
-    def beyond(self, old: Self | None) -> Iterator[tuple[str, str]]:
-        """Kind and `entry_key` of each entry that `old` does not have; of every entry where there is no old one."""
-        theirs, their_ordinals = (
-            (old._hashes, old._ordinals) if old is not None and old._seed == self._seed else ((), ())
-        )
+    def beyond(self, old: Self) -> Iterator[str]:
+        """The host of each entry that `old` does not have. Networks have none."""
+        theirs, their_ordinals = (old._hashes, old._ordinals) if old._seed == self._seed else ((), ())
         at, end = 0, len(theirs)
         for place, key in enumerate(self._hashes):
             while at < end and theirs[at] < key:
@@ -318,7 +316,8 @@ class Index:
             if same == end or theirs[same] != key:
                 record, _ = self._record(ordinal)
                 kind = _KINDS[record[0]]
-                yield kind, entry_key(kind, record.partition("\t")[2].partition("\t")[0]) or ""
+                if kind != "ip":
+                    yield (entry_key(kind, record.partition("\t")[2].partition("\t")[0]) or "").partition("/")[0]
 
     def _urls(self, reading: Reading, host: str) -> list[Hit]:
         """The URL entries among the expressions of `reading` on `host`."""

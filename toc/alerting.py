@@ -16,17 +16,19 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, and_, false, func, or_, select, true, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from redirector.actor import ActorKind
 from redirector.click_search import documents
+from redirector.clicks import Event
 from redirector.delivery import DeliveryError, Item, Road
 from redirector.push import pause
 from redirector.syslog import ALERT
-from toc.alerts import Alert, Cause, Gatherer, title
-from toc.config import AlertSettings
+from toc.alerts import Alert, Cause, Gatherer, rules_of, title
+from toc.config import AlertRule, AlertSettings
+from toc.policy import Action
 from toc.store.engine import reason_of
 from toc.store.schema import clicks, hits, shipments
 from toc.store.writing import insert
@@ -93,6 +95,7 @@ class Watch:
         self._now = now
         self._clock = clock
         self._gatherer = Gatherer(settings)
+        self._wanted = _wanted(rules_of(settings))
         self._longest = max([rule.minutes for rule in settings.rules if rule.clicks > 1], default=0)
         self._read: int | None = None
         self._stored = 0
@@ -126,9 +129,11 @@ class Watch:
             if self._read is None:
                 self._read = self._stored = await _begin(connection)
                 await self._recall(connection)
-            while rows := await _clicks(connection, clicks.c.seq > self._read):
+            newest = int(await connection.scalar(select(func.max(clicks.c.seq))) or 0)
+            while rows := await _clicks(connection, self._wanted & clicks.c.seq.between(self._read + 1, newest)):
                 await self._take_in(connection, rows)
                 self._read = rows[-1]["seq"]
+            self._read = max(self._read, newest)
             self._hits_read, convictions = await _convictions(connection, self._hits_read)
             for cause in convictions:
                 self._gatherer.add(cause)
@@ -138,7 +143,9 @@ class Watch:
         if self._longest:
             since = clicks.c.time >= self._now() - timedelta(minutes=self._longest)
             seen = 0
-            while rows := await _clicks(connection, since & (clicks.c.seq > seen) & (clicks.c.seq <= self._stored)):
+            while rows := await _clicks(
+                connection, self._wanted & since & clicks.c.seq.between(seen + 1, self._stored)
+            ):
                 await self._take_in(connection, rows, silent=True)
                 seen = rows[-1]["seq"]
 
@@ -187,6 +194,22 @@ def _cause(place: int, on: str, time: datetime, click: dict[str, Any], **more: s
         people=tuple(click["recipients"]),
         **more,
     )
+
+
+def _wanted(rules: Sequence[AlertRule]) -> ColumnElement[bool]:
+    """Clicks that some rule may fit: of an ordinary day's next to none need be read."""
+    return or_(false(), *(_may_fit(rule) for rule in rules if rule.on == "click"))
+
+
+def _may_fit(rule: AlertRule) -> ColumnElement[bool]:
+    found: list[ColumnElement[bool]] = [true()]
+    if rule.event:
+        found.append(clicks.c.event == int(Event[rule.event.upper()]))
+    if rule.action:
+        found.append(clicks.c.action == int(Action[rule.action.upper()]))
+    if rule.threats:
+        found.append(clicks.c.evidence.contains('"matches"'))
+    return and_(*found)
 
 
 async def _clicks(connection: AsyncConnection, condition: Any) -> Sequence[Any]:

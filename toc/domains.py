@@ -1,18 +1,20 @@
-"""The registrable domains on record, each read once. Knows the tables with a `domain` and how each database finds its values."""
+"""The hosts and registrable domains on record, each read once. Knows how each database finds the values of an index."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from sqlalchemy import Table, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 _STEPS = """
-WITH RECURSIVE known(domain) AS (
-  SELECT min(domain) FROM {table} WHERE domain >= :low AND domain < :high
+WITH RECURSIVE known(name) AS (
+  SELECT min({column}) FROM {table} WHERE {column} >= :low AND {column} < :high
   UNION ALL
-  SELECT (SELECT min(t.domain) FROM {table} t WHERE t.domain > known.domain AND t.domain < :high)
-  FROM known WHERE known.domain IS NOT NULL
+  SELECT (SELECT min(t.{column}) FROM {table} t WHERE t.{column} > known.name AND t.{column} < :high)
+  FROM known WHERE known.name IS NOT NULL
 )
-SELECT domain FROM known WHERE domain IS NOT NULL
+SELECT name FROM known WHERE name IS NOT NULL
 """
 """From one value of the index to the next: SQLite has no plan of its own for DISTINCT that skips repetitions."""
 
@@ -20,14 +22,16 @@ _EVERYTHING = (("", "\U0010ffff"),)
 _ADDRESSES = (("0", ":"), ("[", "\\"))
 
 
-async def on_record(connection: AsyncConnection, table: Table, *, addresses: bool = False) -> list[str]:
-    """Every domain in `table`. addresses: only what may be an IP address, which stands for its own domain."""
+async def on_record(
+    connection: AsyncConnection, table: Table, *, addresses: bool = False, column: Literal["domain", "host"] = "domain"
+) -> list[str]:
+    """Every domain, or host, in `table`. addresses: only what may be an IP address, which stands for its own domain."""
     if connection.dialect.name == "postgresql":  # whose collations may sort otherwise
-        only = "WHERE domain ~ '^[0-9[]'" if addresses else ""
-        found = await connection.execute(text(f"SELECT DISTINCT domain FROM {table.name} {only}"))  # noqa: S608
+        only = f"WHERE {column} ~ '^[0-9[]'" if addresses else ""
+        found = await connection.execute(text(f"SELECT DISTINCT {column} FROM {table.name} {only}"))  # noqa: S608
         return list(found.scalars())
     names: list[str] = []
     for low, high in _ADDRESSES if addresses else _EVERYTHING:
-        query = text(_STEPS.format(table=table.name))
+        query = text(_STEPS.format(table=table.name, column=column))
         names += (await connection.execute(query, {"low": low, "high": high})).scalars()
     return names

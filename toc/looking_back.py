@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import asyncio
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,16 +12,16 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from reputation.feeds import Feed
-from reputation.forms import Reading
+from reputation.forms import Reading, plain_host
 from reputation.generations import open_current, replace
 from reputation.index import Index
 from reputation.objects import EFFECT, SOURCE, Object, ObjectAction, ObjectSet, ObjectType
-from toc import retrospect, snapshot
+from toc import domains, retrospect, snapshot
 from toc.config import Config
 from toc.errors import ListError
 from toc.knowledge import feeds_of
 from toc.retrospect import Accusers
-from toc.store.schema import from_micros, objects, shipments, to_micros
+from toc.store.schema import clicks, from_micros, inner_hosts, links, objects, shipments, to_micros
 from toc.store.writing import insert
 from toc.url import parse
 from toc.verdict import MatchKind
@@ -84,8 +85,17 @@ class LookingBack:
         if before == new.generation:
             return
         now = self._clock()
-        await retrospect.look_back(self._engine, accusing_list(feed, new, _old(folder, before), now), now=now)
+        old = _old(folder, before)
+        hosts = new.beyond(old) if old is not None else await self._met_by(new)
+        await retrospect.look_back(self._engine, accusing_list(feed, new, hosts, now), now=now)
         replace(folder / MARK, new.generation.encode("ascii"))
+
+    async def _met_by(self, index: Index) -> list[str]:
+        """The hosts on record under which a whole list has entries: a list may have millions, the record has fewer hosts."""
+        async with self._engine.connect() as connection:
+            tables = (clicks, links, inner_hosts)
+            names = {name for table in tables for name in await domains.on_record(connection, table, column="host")}
+        return await asyncio.to_thread(lambda: [name for name in names if index.knows(plain_host(name))])
 
 
 async def _new_objects(connection: AsyncConnection) -> list[Object]:
@@ -117,19 +127,14 @@ def _host_of(item: Object) -> str:
             return ""  # addresses are looked up as they stand on record; digests meet no URL
 
 
-def accusing_list(feed: Feed, new: Index, old: Index | None, now: datetime) -> Accusers:
-    """What the generation `new` has beyond `old`, or all of it."""
+def accusing_list(feed: Feed, new: Index, hosts: Iterable[str], now: datetime) -> Accusers:
+    """The entries of `new` under these hosts."""
 
     def find(reading: Reading) -> str | None:
         hits = (hit for hit in new.find(reading) if hit.expires is None or hit.expires > now.timestamp())
         return next((hit.entry for hit in hits), None)
 
-    def hosts() -> Iterator[str]:
-        for kind, key in new.beyond(old):
-            if kind != "ip":
-                yield key.partition("/")[0]
-
-    return Accusers(feed.name, hosts(), find, int(feed.level))
+    return Accusers(feed.name, hosts, find, int(feed.level))
 
 
 def _marked(folder: Path) -> str:
