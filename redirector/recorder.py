@@ -23,7 +23,7 @@ from toc.config import Config
 
 log = structlog.get_logger("redirector.recorder")
 
-MAX_READ = 1 << 20
+MAX_READ = 1 << 16
 
 Batch = tuple[socket.socket, int, list[bytes]]
 

@@ -1,8 +1,9 @@
 """The shipper: moves clicks from journal and spools into the database, a part at a time, in order, each once.
 
 A process of its own beside the recorder, the only writer of clicks. A commit begins as soon as the last one has ended and
-takes in all that has come meanwhile. Knows spool files and a sink. How far a file was shipped is remembered in memory
-only: after a crash its records are offered again, and their ids are known already.
+takes in all that has come meanwhile. Knows spool files and a sink. A file is emptied when its records outlive a power cut in the
+database. How far it was shipped is remembered in memory only: after a crash its records are offered again, and their ids
+are known already.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ log = structlog.get_logger("redirector.shipping")
 
 PART = 2000
 """Records of one commit at most: about 40 ms."""
+
+NICE = 10
+"""Clicks that wait for the recorder, on the same core maybe, come before those that wait for the database."""
 
 LOOK_SECONDS = 1.0
 """How often spools are looked at, and how long a database that failed is left alone."""
@@ -70,6 +74,7 @@ class Shipper:
                 return True
             if place == HEADER or not (tidy or place > TURN or path.name not in NAMES):
                 return False  # emptying costs the writer a wait
+            self._sink.sync()
             if empty(handle, generation, place):
                 del self._places[key]
                 log.info("spool_shipped", spool=path.name, bytes=place - HEADER)
@@ -180,6 +185,7 @@ def _become(config: Config, bell: socket.socket) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the closed bell ends it, after the recorder's last click
     die_with_parent(signal.SIGKILL)  # the next recorder brings its own; two would do the work twice
     show_as("shipper")
+    os.nice(NICE)
     try:
         spools = config.data_dir / "spool"
         sink = open_sink(config.database)
