@@ -46,7 +46,7 @@ level = "suspicious"
 """
 
 VIEWS = (
-    "/", "/?span=30d", "/clicks", "/clicks?action=block&sender=a@sender.example", "/messages", "/reports",
+    "/", "/?span=30d", "/hits", "/clicks", "/clicks?action=block&sender=a@sender.example", "/messages", "/reports",
     "/reports?state=closed", "/objects", "/lists", "/policy",
     f"/policy?url={quote(EVIL, safe='')}&recipient=finance%40example.com", "/keys", "/audit", "/account", "/nowhere",
 )  # fmt: skip
@@ -59,6 +59,14 @@ def recorded(service: Service, **filters: str) -> dict[str, object]:
         assert time.monotonic() < end
         time.sleep(0.1)
     return found[0]
+
+
+def convicted(service: Service, entry: str) -> None:
+    """Until the record was looked back at: a click, and the link that its reader holds."""
+    end = time.monotonic() + 30
+    while [each["entry"] for each in service.call("GET", "/v1/hits").json()["hits"]].count(entry) < 2:
+        assert time.monotonic() < end
+        time.sleep(0.2)
 
 
 def as_user(service: Service, name: str, role: str) -> None:
@@ -103,6 +111,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         (HOSTILE, "https://odd.example/x", "finance@example.com"),
         ("Minutes", "https://partner.example/", "boss@example.com"),
         ("Listed", "http://listed.example/", "reader@example.com"),
+        ("Late", "https://late.example/x?k=1", "reader@example.com"),
     ]
     links = []
     for subject, url, recipient in sent:
@@ -114,6 +123,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     press(running, links[4], "proceed")
     recorded(running, event="proceeded")
     recorded(running, event="reported")
+    recorded(running, host="late.example")
+    add_object(running, "domain", "late.example", "block", "known too late")
+    convicted(running, "late.example")
     yield running
     assert stop(running) == 0
 
@@ -278,6 +290,22 @@ def test_an_entry_that_reaches_far_is_asked_about_twice(service: Service, tab: P
     row.get_by_role("button", name="Delete it").click()
     expect(tab.locator(".done")).to_contain_text("Deleted")
     expect(tab.locator("#results")).not_to_contain_text("shop.co.uk")
+
+
+def test_from_a_retrospective_hit_to_the_click_and_the_mail(service: Service, tab: Page) -> None:
+    sign_in(tab, service, "vera")
+    tab.get_by_role("link", name="Retrospective hits of the last 24 hours:").click()
+    rows = tab.locator("tbody tr", has_text="late.example")
+    expect(rows).to_have_count(2)
+    expect(rows.first).to_contain_text("reader@example.com")
+    rows.get_by_role("link", name="clicked").click()
+    expect(tab.get_by_role("heading", level=1)).to_contain_text("late.example")
+    expect(tab.locator("main")).to_contain_text("accused later")
+    tab.go_back()
+    tab.locator("tbody tr", has_text="link held").filter(has_text="late.example").get_by_role("link").click()
+    expect(tab.get_by_role("heading", level=1)).to_have_text("Late")
+    tab.get_by_role("navigation").get_by_role("link", name="Hits").click()
+    expect(tab.get_by_role("navigation").locator("[aria-current]")).to_have_text("Hits")
 
 
 def test_a_report_is_worked_through(service: Service, tab: Page) -> None:

@@ -23,7 +23,7 @@ from reputation.index_build import build
 from reputation.objects import parse_object
 from tests.redirector.record_data import START, click, put
 from tests.toc.test_impact import ANA, BEN, EVIL, URLS, WRAPPED, mail
-from toc import hits_api, retrospect
+from toc import hit_search, retrospect
 from toc.config import Config, FeedSettings, ReputationSettings
 from toc.config import Service as ServiceSettings
 from toc.looking_back import LookingBack
@@ -231,27 +231,27 @@ def test_hits_are_shown_with_the_people_concerned(site: Site) -> None:
     site.list(("host", "shop.example"))
     asyncio.run(site.look())
 
-    async def pages() -> list[hits_api.HitAnswer]:
+    async def pages() -> list[hit_search.Hit]:
         engine = open_async(site.database)
-        shown: list[hits_api.HitAnswer] = []
+        shown: list[hit_search.Hit] = []
         cursor: str | None = ""
         async with engine.connect() as connection:
             while cursor is not None:
-                found, cursor = await hits_api.page(connection, limit=1, cursor=cursor)
+                found, cursor = await hit_search.page(connection, limit=1, cursor=cursor)
                 shown += found
         await engine.dispose()
         return shown
 
     shown = asyncio.run(pages())
     place = list(URLS).index("wrapped")
-    assert {(hit.entry, hit.on, hit.url) for hit in shown} == {
-        (entry, on, url)
+    assert {(hit.entry, bool(hit.click), hit.facts.url) for hit in shown} == {
+        (entry, clicked, url)
         for entry, url in (("shop.example", URLS["unharmed"]), ("deep.evil.example", WRAPPED))
-        for on in ("click", "link")
+        for clicked in (True, False)
     }
     assert [hit.entry for hit in shown[:2]] == ["shop.example"] * 2
-    by_kind = {hit.on: hit for hit in shown if hit.entry == "deep.evil.example"}
-    assert by_kind["click"].recipients == ("ana@example.com",)
-    assert by_kind["link"].recipients == ("ana@example.com", "ben@example.com")
-    assert {hit.message_id for hit in by_kind.values()} == {f"<{place}@example.org>"}
-    assert by_kind["link"].click == ""
+    by_kind = {bool(hit.click): hit.facts for hit in shown if hit.entry == "deep.evil.example"}
+    assert by_kind[True].recipients == ("ana@example.com",)
+    assert by_kind[False].recipients == ("ana@example.com", "ben@example.com")
+    assert {facts.message_id for facts in by_kind.values()} == {f"<{place}@example.org>"}
+    assert len({facts.message_ref for facts in by_kind.values()} - {""}) == 1

@@ -9,7 +9,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from toc.console import audit, clicks, gate, keys, lists, messages, objects, overview, policy, reports, rules, sign_in
+from toc.console import (
+    audit,
+    clicks,
+    gate,
+    hits,
+    keys,
+    lists,
+    messages,
+    objects,
+    overview,
+    policy,
+    reports,
+    rules,
+    sign_in,
+)
 from toc.console.answer import page
 from toc.console.desk import Desk
 from toc.console.headers import HEADERS
@@ -20,7 +34,7 @@ log = structlog.get_logger("toc.console")
 
 def routes(desk: Desk) -> list[Route]:
     """Every route, without its guard."""
-    rooms = (sign_in, overview, clicks, messages, objects, lists, policy, reports, keys, audit)
+    rooms = (sign_in, overview, clicks, messages, hits, objects, lists, policy, reports, keys, audit)
     return [_static(desk), *(route for room in rooms for route in room.routes(desk))]
 
 

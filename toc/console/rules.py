@@ -32,6 +32,7 @@ RULES: tuple[Rule, ...] = (
     Rule("GET", "/messages", Role.VIEWER),
     Rule("GET", "/messages/{ref}", Role.VIEWER),
     Rule("POST", "/messages/{ref}/reveal", Role.ANALYST),
+    Rule("GET", "/hits", Role.VIEWER),
     Rule("GET", "/objects", Role.VIEWER),
     Rule("GET", "/objects/check", Role.ANALYST),
     Rule("POST", "/objects", Role.ANALYST),

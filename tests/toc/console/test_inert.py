@@ -13,20 +13,20 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from selectolax.lexbor import LexborHTMLParser
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from tests.toc.console.conftest import HOSTILE, Site, fill, post, token_of
 from toc.console import show
 from toc.console.headers import HEADERS
 from toc.hiding import defanged
-from toc.store.schema import audit
+from toc.store.schema import audit, hits, links
 
 SECRET = "s3cr3t-v4lue"
 URL = f"https://evil.example/reset?token={SECRET}&user=a#{SECRET}-fragment"
 ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\U000e0000-\U000e007f]")
 
 
-PLACES = ("clicks", "messages", "objects", "reports", "lists", "policy", "keys", "audit")
+PLACES = ("clicks", "messages", "hits", "objects", "reports", "lists", "policy", "keys", "audit")
 
 
 async def pages(site: Site) -> dict[str, str]:
@@ -53,9 +53,18 @@ async def pages(site: Site) -> dict[str, str]:
     return found
 
 
+async def accused(site: Site, number: int, text: str) -> None:
+    """A later entry accuses the links of that mail; whoever keeps the list wrote `text`."""
+    async with site.engine.begin() as connection:
+        held = select(links.c.id).where(links.c.message_ref == number.to_bytes(8, "big"))
+        for link in (await connection.execute(held)).scalars().all():
+            await connection.execute(insert(hits).values(time=site.now(), source=text, entry=URL + text, link=link))
+
+
 async def test_nothing_comes_to_life(site: Site) -> None:
     for number, text in enumerate(HOSTILE, 1):
         await fill(site, number, text, URL if number % 2 else URL.replace("?", "#"))
+        await accused(site, number, text)
     for place, page in (await pages(site)).items():
         tree = LexborHTMLParser(page)
         for node in tree.css("*"):
