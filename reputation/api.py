@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from reputation import object_store, peers
-from reputation.exchange import from_csv, from_stix, to_csv, to_stix
+from reputation.exchange import from_file, from_stix, to_csv, to_stix
 from reputation.objects import Object, breadth_warning, parse_object
 from toc.errors import Invalid, RequestError
 from toc.verdict import Verdict
@@ -192,7 +192,7 @@ def _exchange_routes(services: Services) -> list[Route]:
     async def take_in(request: Request) -> Response:
         raw = await read_body(request, MAX_IMPORT)
         kind = request.headers.get("content-type", "").partition(";")[0].strip()
-        read = from_stix if "json" in kind or raw.lstrip()[:1] == b"{" else from_csv
+        read = from_stix if "json" in kind else from_file
         now = services.clock()
         found, refused = read(raw, new_id=services.new_id, created=now)
         if not found and refused:

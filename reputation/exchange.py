@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
 import io
@@ -49,6 +50,12 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 Read = tuple[list[Object], list[str]]
 """What could be taken, and a line for each row that could not."""
+
+
+def from_file(raw: bytes, *, new_id: Callable[[], str], created: datetime) -> Read:
+    """A STIX bundle where it begins as one does, else CSV. Raises Invalid."""
+    begins = raw.removeprefix(codecs.BOM_UTF8).lstrip()[:1]
+    return (from_stix if begins == b"{" else from_csv)(raw, new_id=new_id, created=created)
 
 
 def to_csv(objects: Iterable[Object]) -> str:

@@ -42,9 +42,12 @@ async def add(connection: AsyncConnection, found: Object, *, actor: str, now: da
 async def add_many(connection: AsyncConnection, found: Iterable[Object], *, actor: str, now: datetime) -> int:
     """Add the objects of an import; those that stand here already stay as they are. Returns how many are new."""
     added: Counter[str] = Counter()
-    for item in found:
-        done = await connection.execute(insert(connection, objects).values(**_values(item)).on_conflict_do_nothing())
-        added[item.action] += done.rowcount
+    rows = [_values(item) for item in found]
+    for start in range(0, len(rows), _AT_ONCE):
+        part = rows[start : start + _AT_ONCE]
+        await connection.execute(insert(connection, objects).on_conflict_do_nothing(), part)
+        new = select(objects.c.action).where(objects.c.id.in_([row["id"] for row in part]))
+        added.update((await connection.execute(new)).scalars())
     detail = ", ".join(f"{count} {action}" for action, count in added.items() if count)
     await audit.note(connection, now, actor, "objects_imported", f"{added.total()} objects", detail)
     await touch(connection, COUNTER)

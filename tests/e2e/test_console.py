@@ -47,7 +47,7 @@ level = "suspicious"
 
 VIEWS = (
     "/", "/?span=30d", "/hits", "/clicks", "/clicks?action=block&sender=a@sender.example", "/messages", "/reports",
-    "/reports?state=closed", "/objects", "/lists", "/policy",
+    "/reports?state=closed", "/objects", "/objects/import", "/lists", "/policy",
     f"/policy?url={quote(EVIL, safe='')}&recipient=finance%40example.com", "/keys", "/audit", "/account", "/nowhere",
 )  # fmt: skip
 
@@ -292,6 +292,45 @@ def test_an_entry_that_reaches_far_is_asked_about_twice(service: Service, tab: P
     expect(tab.locator("#results")).not_to_contain_text("shop.co.uk")
 
 
+LIST = """type,value,action,note
+domain,imported.example,log,"from a colleague
+in two lines"
+ip,nonsense,block,
+domain,com.au,log,a whole country
+"""
+
+
+def test_a_list_is_taken_in_from_a_file_and_given_out(service: Service, tab: Page) -> None:
+    sign_in(tab, service, "ana", "/objects")
+    tab.get_by_role("link", name="Import a list").click()
+    chooser, field = tab.get_by_label("Choose a file"), tab.get_by_label("The list, as text")
+    for body, why in (
+        (b"x" * 2_000_001, "This file is too long."),
+        (b"\xff\xfe\x00", "This file is no text in UTF-8."),
+    ):
+        chooser.set_input_files({"name": "list.csv", "mimeType": "text/csv", "buffer": body})
+        expect(tab.get_by_role("alert")).to_contain_text(why)
+        expect(field).to_have_value("")
+    chooser.set_input_files({"name": "list.csv", "mimeType": "text/csv", "buffer": LIST.encode()})
+    expect(tab.get_by_role("alert")).to_be_hidden()
+    expect(field).to_have_value(LIST)
+    tab.get_by_role("button", name="Import").click()
+    expect(tab.locator("dl[role=status] dd")).to_have_text(["1", "0", "1", "1"])
+    expect(tab.locator("main")).to_contain_text("line 4: value 'nonsense'")
+    expect(tab.get_by_role("alert")).to_contain_text("com.au covers every domain")
+    picture(tab, "imported-en-1280-light")
+    tab.get_by_label("I want this all the same").check()
+    tab.get_by_role("button", name="Import").click()
+    expect(tab.locator("dl[role=status] dd")).to_have_text(["1", "0", "0", "0"])
+    tab.goto(f"{service.admin}/console/objects")
+    expect(tab.locator("#results tbody tr", has_text="imported.example")).to_contain_text("from a colleague")
+    for form, suffix in (("CSV", "csv"), ("STIX", "json")):
+        with tab.expect_download() as coming:
+            tab.get_by_role("link", name=f"Export as {form}").click()
+        assert coming.value.suggested_filename == f"objects.{suffix}"
+        assert "imported.example" in coming.value.path().read_text()
+
+
 def test_from_a_retrospective_hit_to_the_click_and_the_mail(service: Service, tab: Page) -> None:
     sign_in(tab, service, "vera")
     tab.get_by_role("link", name="Retrospective hits of the last 24 hours:").click()
@@ -343,6 +382,11 @@ def test_without_script(service: Service, browser: Browser) -> None:
     tab.get_by_role("button", name="Search").click()
     assert tab.locator("#results tbody tr").count() >= 1
     assert "domain=phish.example" in tab.url
+    tab.goto(f"{service.admin}/console/objects/import")
+    assert not tab.get_by_label("Choose a file").is_visible()
+    tab.get_by_label("The list, as text").fill("type,value,action\ndomain,pasted.example,log\n")
+    tab.get_by_role("button", name="Import").click()
+    assert tab.locator("dl[role=status] dd").all_inner_texts() == ["1", "0", "0", "0"]
     tab.goto(f"{service.admin}/console/")
     tab.get_by_text("The same as a table").click()
     assert tab.locator("#figures tbody tr").count() == 24

@@ -6,6 +6,7 @@ each refused line named; no file raises anything but Invalid; nothing that only 
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import itertools
@@ -17,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reputation.exchange import from_csv, from_stix, to_csv, to_stix
+from reputation.exchange import from_csv, from_file, from_stix, to_csv, to_stix
 from reputation.formats import parse as parse_list
 from reputation.objects import Object, ObjectAction, ObjectType, parse_object
 from tests.conformance.test_lists_corpus import rows
@@ -66,6 +67,14 @@ def test_csv_comes_back_as_it_went():
 def test_stix_comes_back_as_it_went():
     found, refused = read(from_stix, to_stix(SAMPLES, now=NOW))
     assert (stripped(found), refused) == (stripped(SAMPLES), [])
+
+
+def test_a_file_is_what_it_begins_as():
+    as_csv, as_stix = to_csv(SAMPLES).encode(), to_stix(SAMPLES, now=NOW).encode()
+    for raw in (as_csv, as_stix, b"\r\n " + as_stix):
+        for mark in (b"", codecs.BOM_UTF8):
+            found, refused = read(from_file, mark + raw)
+            assert (stripped(found), refused) == (stripped(SAMPLES), []), mark + raw[:10]
 
 
 def test_no_cell_of_a_csv_begins_a_formula():

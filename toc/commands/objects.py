@@ -147,8 +147,7 @@ def import_objects(
         raw = file.read_bytes()
     except OSError as error:
         raise Invalid(f"{file}: {error.strerror}") from None
-    read = exchange.from_stix if raw.lstrip()[:1] == b"{" else exchange.from_csv
-    found, refused = read(raw, new_id=Ids(), created=now())
+    found, refused = exchange.from_file(raw, new_id=Ids(), created=now())
     added = in_database(loaded, lambda c: object_store.add_many(c, found, actor=ACTOR, now=now()))
     for line in refused:
         Console(stderr=True).print(f"refused: {line}")

@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Route
 from toc.console import (
     audit,
     clicks,
+    exchange,
     gate,
     hits,
     keys,
@@ -34,7 +35,7 @@ log = structlog.get_logger("toc.console")
 
 def routes(desk: Desk) -> list[Route]:
     """Every route, without its guard."""
-    rooms = (sign_in, overview, clicks, messages, hits, objects, lists, policy, reports, keys, audit)
+    rooms = (sign_in, overview, clicks, messages, hits, exchange, objects, lists, policy, reports, keys, audit)
     return [_static(desk), *(route for room in rooms for route in room.routes(desk))]
 
 

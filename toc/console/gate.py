@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qs, quote
@@ -23,9 +24,6 @@ from toc.web import read_body
 ROOT = "/console"
 SIGN_IN = f"{ROOT}/sign-in"
 SAFE_METHODS = ("GET", "HEAD")
-MAX_FORM = 65_536
-"""Bytes of a form: the largest field is an object's note."""
-
 CSRF_HEADER = "x-csrf-token"
 
 
@@ -66,18 +64,19 @@ def guarded(route: Route, desk: Desk) -> Route:
         unsafe = request.method not in SAFE_METHODS
         if unsafe:
             require_same_origin(request, desk.secure)
-            request.state.form = await read_form(request)
         if rule.role is None:
             if unsafe:
+                request.state.form = await read_form(request, rule.most)
                 _require_token(_token_of(request), request.cookies.get(cookie_name(desk.secure, "form"), ""))
             return await inner(request)
         session = request.state.session = await find_session(desk, request)
         if session is None:
             return _to_sign_in(request)
-        if unsafe:
-            _require_token(_token_of(request), session.csrf)
         if not session.account.role.covers(rule.role):
             raise Forbidden(f"this needs the role {rule.role}; yours is {session.account.role}")
+        if unsafe:  # read for those alone who may send it
+            request.state.form = await read_form(request, rule.most)
+            _require_token(_token_of(request), session.csrf)
         return await inner(request)
 
     return Route(route.path, endpoint, methods=list(route.methods or ()))
@@ -119,14 +118,18 @@ async def staff_principal(desk: Desk, request: Request) -> Principal | None:
     return staff
 
 
-async def read_form(request: Request) -> dict[str, str]:
-    """The fields of an urlencoded form; of repeated ones the last. Raises RequestError."""
+async def read_form(request: Request, most: int) -> dict[str, str]:
+    """The fields of an urlencoded form of at most `most` bytes; of repeated ones the last. Raises RequestError, TooLarge."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    raw = await read_body(request, MAX_FORM)
+    raw = await read_body(request, most)
     if not raw:
         return {}
     if kind != "application/x-www-form-urlencoded":
         raise RequestError("only forms are taken here")
+    return await asyncio.to_thread(_fields, raw)  # a list takes up to a second
+
+
+def _fields(raw: bytes) -> dict[str, str]:
     try:
         fields = parse_qs(raw.decode(), keep_blank_values=True, max_num_fields=100, errors="strict")
     except ValueError:

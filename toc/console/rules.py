@@ -12,12 +12,21 @@ from starlette.routing import Route
 
 from toc.accounts import Role
 
+MAX_FORM = 65_536
+"""Bytes of a form: the largest field is an object's note."""
+
+MAX_IMPORT = 2_000_000
+"""Bytes of a list that is taken in by a form; files that are longer are for the command line and for calls."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
+    """`most`: bytes of the form that comes with it."""
+
     method: str
     path: str
     role: Role | None
+    most: int = MAX_FORM
 
 
 RULES: tuple[Rule, ...] = (
@@ -36,6 +45,9 @@ RULES: tuple[Rule, ...] = (
     Rule("GET", "/objects", Role.VIEWER),
     Rule("GET", "/objects/check", Role.ANALYST),
     Rule("POST", "/objects", Role.ANALYST),
+    Rule("GET", "/objects/import", Role.ANALYST),
+    Rule("POST", "/objects/import", Role.ANALYST, most=3 * MAX_IMPORT + MAX_FORM),  # each byte may come as %XX
+    Rule("GET", "/objects/export", Role.ANALYST),
     Rule("POST", "/objects/{id}/expire", Role.ANALYST),
     Rule("POST", "/objects/{id}/delete", Role.ANALYST),
     Rule("GET", "/lists", Role.VIEWER),

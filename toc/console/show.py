@@ -41,6 +41,11 @@ def cleaned(text: str) -> str:
     return _FORMATTING.sub("", text).strip()
 
 
+def cleaned_lines(text: str) -> str:
+    """The same for a text of several lines, which stay as many."""
+    return "\n".join(map(cleaned, text.split("\n")))
+
+
 def _name(character: str) -> str:
     return unicodedata.name(character, "control character")
 

@@ -38,6 +38,27 @@
     say(said.dataset.copied);
   });
 
+  // A chosen file goes into the field beside it: the service takes text, and reads no files.
+  function showFileFields() {
+    for (const chooser of document.querySelectorAll("input[type=file][data-into]")) chooser.parentElement.hidden = false;
+  }
+  document.addEventListener("change", async (event) => {
+    const chooser = event.target.closest("input[type=file][data-into]");
+    const file = chooser && chooser.files[0];
+    if (!file) return;
+    const note = chooser.form.querySelector("[data-too-long]");
+    let text = "";
+    let wrong = file.size > Number(chooser.dataset.most) ? note.dataset.tooLong : "";
+    try {
+      if (!wrong) text = new TextDecoder("utf-8", { fatal: true }).decode(await file.arrayBuffer());
+    } catch {
+      wrong = note.dataset.notText;
+    }
+    chooser.form.elements[chooser.dataset.into].value = text;
+    note.textContent = wrong;
+    note.hidden = !wrong;
+  });
+
   // Filters: nothing empty in the URL, and the token with what changes something.
   document.addEventListener("htmx:configRequest", (event) => {
     const parameters = event.detail.parameters;
@@ -103,5 +124,6 @@
   localTimes(document);
   putZoneRight();
   showCopyButtons(document);
+  showFileFields();
   charts();
 })();
