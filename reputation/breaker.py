@@ -95,6 +95,11 @@ class Breaker:
     def is_open(self, now: float) -> bool:
         return now < self._until
 
+    @property
+    def tripped(self) -> bool:
+        """Open, or half open: nothing has succeeded since it opened."""
+        return self._openings > 0
+
     def may_ask(self, now: float) -> bool:
         """Whether a question may be sent. While half open the one who gets True is the probe; the others wait."""
         if now < self._until:
@@ -148,6 +153,9 @@ class LiveSource:
     """One source with everything that keeps it from hurting a click. Belongs to one event loop.
 
     clock: monotonic seconds      peer: it asks another installation
+
+    How it fares: `answers` and `silences` count questions by whether all was known within their deadline; `answered_at`: when the
+    source itself answered last; `failing_since`: the first of its failures since then; `failed_at`, `last_error`: the last one.
     """
 
     def __init__(
@@ -164,6 +172,10 @@ class LiveSource:
         self.name = wire.name
         self.required = wire.required
         self.last_error = ""
+        self.answers = self.silences = 0
+        self.answered_at: float | None = None
+        self.failing_since: float | None = None
+        self.failed_at: float | None = None
         self.cache = Cache(cached)
         self._wire = wire
         self._clock = clock
@@ -188,6 +200,10 @@ class LiveSource:
                 answered = False
             if found is not None:
                 matches += [replace(match, form=name) for match in found.matches] if name else found.matches
+        if asked and answered:
+            self.answers += 1
+        elif asked:
+            self.silences += 1
         return matches, answered
 
     async def close(self) -> None:
@@ -218,7 +234,8 @@ class LiveSource:
             self._failed(f"{type(error).__name__}: {error}")
         else:
             self.breaker.succeeded()
-            now = self._clock()
+            now = self.answered_at = self._clock()
+            self.failing_since = None
             for key, found in answers.items():
                 self.cache.put(key, found, now)
         finally:
@@ -227,7 +244,10 @@ class LiveSource:
 
     def _failed(self, message: str, *, hard: bool = False) -> None:
         self.last_error = message[:300]
-        self.breaker.failed(self._clock(), hard=hard)
+        now = self.failed_at = self._clock()
+        if self.failing_since is None:
+            self.failing_since = now
+        self.breaker.failed(now, hard=hard)
 
 
 async def ask_all(

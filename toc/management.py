@@ -39,6 +39,7 @@ from toc.errors import ConfigError, NotFound, RequestError, TocError
 from toc.judged import judged
 from toc.knowledge import Knowledge, utc_now
 from toc.live import live_sources
+from toc.live_health import Teller, folder_of_all, healths
 from toc.pool import RewritingPool
 from toc.replay import replay
 from toc.sessions import Ends
@@ -61,12 +62,13 @@ def run(startup: Startup, listener: socket.socket, ready: Callable[[], None]) ->
 async def _serve(startup: Startup, listener: socket.socket, ready: Callable[[], None]) -> None:
     config = startup.config
     engine = open_async(config.database)
-    knowledge = Knowledge(startup, live=live_sources(config))
+    live = live_sources(config)
+    knowledge = Knowledge(startup, live=live)
     reader = StoreReader(config.database, time.monotonic)
     async with (
         chores.running(config, engine, Ids()),
         RewritingPool.open(startup, engine) as pool,
-        _refreshing(knowledge),
+        _refreshing(knowledge, Teller(live, folder_of_all(), utc_now)),
     ):
         app = build(startup, engine, knowledge, reader, pool)
         await serve_http(app, listener, tls_of(startup, public=False), ready)
@@ -74,8 +76,8 @@ async def _serve(startup: Startup, listener: socket.socket, ready: Callable[[], 
 
 
 @contextlib.asynccontextmanager
-async def _refreshing(knowledge: Knowledge) -> AsyncIterator[None]:
-    task = asyncio.create_task(refresh_for_ever(knowledge))
+async def _refreshing(knowledge: Knowledge, teller: Teller) -> AsyncIterator[None]:
+    task = asyncio.create_task(refresh_for_ever(knowledge, teller))
     try:
         yield
     finally:
@@ -139,6 +141,7 @@ def _desk(startup: Startup, engine: AsyncEngine, knowledge: Knowledge, reader: S
         settle=partial(settled, config.data_dir / "spool"),
         judge=judge,
         lists=lambda: refreshing.list_states(config),
+        sources=lambda: healths(folder_of_all(), utc_now()),
         refresh=lambda name: refreshing.refresh_by_name(config, name),
         policy=lambda: knowledge.policy,
         policy_of=lambda version: policy_archive.find(config, version),

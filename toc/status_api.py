@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from toc import operations
-from toc.knowledge import Knowledge
+from toc import live_health, operations
+from toc.knowledge import Knowledge, utc_now
 from toc.web import json
 
 VERSION = version("time-of-click")
@@ -35,6 +35,7 @@ def routes(engine: AsyncEngine, knowledge: Knowledge) -> list[Route]:
         return json(parts, status=200 if parts["database"] == "ok" else 503)
 
     async def metrics(_request: Request) -> Response:
+        live_health.show_open(live_health.healths(live_health.folder_of_all(), utc_now()))
         return Response(summed_metrics(), media_type=CONTENT_TYPE_LATEST)
 
     async def openapi(_request: Request) -> Response:

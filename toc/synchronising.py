@@ -24,7 +24,12 @@ from toc.knowledge import utc_now
 
 log = structlog.get_logger("toc.synchronising")
 
-FAILED = Gauge("toc_apex_central_failed", "1 where the last synchronisation failed", multiprocess_mode="mostrecent")
+FAILED = Gauge(
+    "toc_apex_central_failed",
+    "1 where the last synchronisation failed",
+    ["server"],  # without a label it would be made at its import, before the folder of all processes' metrics is known
+    multiprocess_mode="mostrecent",
+)
 TIMEOUT_SECONDS = 30.0
 
 
@@ -89,14 +94,18 @@ async def _give(engine: AsyncEngine, server: ApexCentral, theirs: list[Row]) -> 
 async def synchronise_for_ever(config: Config, engine: AsyncEngine, new_id: Callable[[], str]) -> None:
     """Every `refresh_minutes`; what goes wrong is logged, and tried again the next time."""
     settings = config.reputation.apex_central
-    while settings.url:
+    if not settings.url:
+        return
+    failed = FAILED.labels(settings.url)
+    failed.set(0)
+    while True:
         try:
             report = await synchronise(config, engine, new_id)
         except (SourceError, ListError, ConfigError, SQLAlchemyError, OSError) as error:
-            FAILED.set(1)
+            failed.set(1)
             log.error("apex_central_failed", error=str(error))
         else:
-            FAILED.set(0)
+            failed.set(0)
             changes = report.changes
             log.info("apex_central", added=changes.added, removed=changes.removed, refused=len(report.refused))
         await asyncio.sleep(settings.refresh_minutes * 60)

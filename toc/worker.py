@@ -35,6 +35,7 @@ from toc.config import Config
 from toc.keys import Keyset, KeysetFile
 from toc.knowledge import Knowledge, utc_now
 from toc.live import live_sources
+from toc.live_health import Teller, folder_of_all
 from toc.sightings import UNKNOWN, StoreReader
 from toc.startup import Startup
 from toc.token import Sealed, nonce_key
@@ -68,12 +69,13 @@ def run(startup: Startup, place: Place, ready: Callable[[], None]) -> None:
 
 async def _serve(startup: Startup, place: Place, ready: Callable[[], None]) -> None:
     config = startup.config
-    knowledge = Knowledge(startup, live=live_sources(config))
+    live = live_sources(config)
+    knowledge = Knowledge(startup, live=live)
     spool = Spool.open(config.data_dir / "spool" / f"clicks-{place.number}.spool", config.spool.megabytes << 20)
     recorder = Recorder(place.recorder, spool, config.spool.commit_ms / 1000)
     await recorder.start()
     app = application(startup, knowledge, recorder, place.database)
-    refreshing = asyncio.create_task(refresh_for_ever(knowledge))
+    refreshing = asyncio.create_task(refresh_for_ever(knowledge, Teller(live, folder_of_all(), utc_now)))
     try:
         await serve_http(app, place.listener, tls_of(startup, public=True), ready, _admission(app, config))
     finally:
@@ -126,11 +128,12 @@ def _renderer(config: Config) -> Renderer:
     return renderer
 
 
-async def refresh_for_ever(knowledge: Knowledge) -> None:
+async def refresh_for_ever(knowledge: Knowledge, teller: Teller) -> None:
     while True:
         await asyncio.sleep(REFRESH_SECONDS)
         await knowledge.refresh_beside(time.monotonic())
         metrics.flush()
+        teller.tell()
 
 
 def _tools(knowledge: Knowledge, reader: StoreReader, recorder: Recorder) -> Tools:

@@ -43,7 +43,18 @@ name = "own-list"
 url = "own.txt"
 format = "url_list"
 level = "suspicious"
+
+[[reputation.dns]]
+name = "dead-list"
+zone = "dbl.test"
+nameserver = "127.0.0.1:9"
+
+[reputation.apex_central]
+url = "http://127.0.0.1:9"
+application_id = "app"
+api_key = "key"
 """
+"""Nobody answers at the DNS list, nor at Apex Central: that is shown, and stops no click."""
 
 VIEWS = (
     "/", "/?span=30d", "/hits", "/clicks", "/clicks?action=block&sender=a@sender.example", "/messages", "/reports",
@@ -345,6 +356,25 @@ def test_from_a_retrospective_hit_to_the_click_and_the_mail(service: Service, ta
     expect(tab.get_by_role("heading", level=1)).to_have_text("Late")
     tab.get_by_role("navigation").get_by_role("link", name="Hits").click()
     expect(tab.get_by_role("navigation").locator("[aria-current]")).to_have_text("Hits")
+
+
+def test_a_live_source_that_is_silent_is_shown(service: Service, tab: Page) -> None:
+    sign_in(tab, service, "vera")
+    for _ in range(30):  # workers tell every two seconds
+        tab.reload()
+        told = tab.locator("section", has_text="Sources").locator("li", has_text="dead-list")
+        if told.locator(".badge.warn, .badge.block").count():
+            break
+        tab.wait_for_timeout(500)
+    told.get_by_role("link", name="dead-list").click()
+    row = tab.locator("section", has_text="Live sources").locator("tbody tr", has_text="dead-list")
+    expect(row).to_contain_text(re.compile("silent|left alone"))
+    expect(row.locator("td").nth(5)).to_contain_text(re.compile(r"\w+.*\d{4}-\d\d-\d\d", re.DOTALL))
+    assert int(row.locator("td").nth(4).inner_text()) > 0
+    metrics = service.call("GET", "/metrics").text
+    assert 'toc_source_answers_total{outcome="silent",source="dead-list"}' in metrics
+    assert 'toc_source_open{source="dead-list"}' in metrics
+    assert 'toc_apex_central_failed{server="http://127.0.0.1:9"} 1.0' in metrics
 
 
 def test_a_report_is_worked_through(service: Service, tab: Page) -> None:

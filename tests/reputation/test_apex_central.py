@@ -20,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from reputation import object_store
@@ -32,7 +33,7 @@ from tests.reputation.installation import installed
 from toc import audit, snapshot
 from toc.errors import ListError
 from toc.store.engine import open_async
-from toc.synchronising import Report, synchronise
+from toc.synchronising import Report, synchronise, synchronise_for_ever
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 APPLICATION, KEY = "7F1A0B3C-0000-0000-0000-000000000001", "A1B2C3D4-KEY"
@@ -159,6 +160,31 @@ async def test_their_objects_come_here_and_go_again(tmp_path):
         assert ("domain", "bad.example", "block", SOURCE) in await home.objects()
         assert (report.changes.added, report.changes.removed) == (1, 2)
         assert console.calls == ["GET", "GET"]
+
+
+async def test_the_metric_says_how_the_last_time_went(tmp_path):
+    """From the start on, before anything is known."""
+
+    def shown(home: House) -> float | None:
+        server = home.config.reputation.apex_central.url
+        return REGISTRY.get_sample_value("toc_apex_central_failed", {"server": server})
+
+    for key, seen, after in ((KEY, 1, 0.0), ("wrong", 0, 1.0)):
+        (tmp_path / key).mkdir()
+        console = Console(theirs("domain", "a.example"))
+        async with house(tmp_path / key, console, key=key) as home:
+            assert shown(home) is None
+            task = asyncio.create_task(synchronise_for_ever(home.config, home.engine, lambda: f"sync-{time.time_ns()}"))
+            await asyncio.sleep(0)
+            assert (shown(home), console.calls) == (0.0, [])
+            for _ in range(1000):
+                await asyncio.sleep(0.02)
+                if (len(console.calls), shown(home)) == (seen, after):
+                    break
+            else:
+                pytest.fail(f"{console.calls} {shown(home)}")
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_nothing_new_moves_nothing(tmp_path):

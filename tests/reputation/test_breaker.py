@@ -76,6 +76,29 @@ async def test_an_answer_is_kept_as_long_as_it_says():
     assert len(wire.asked) == 2
 
 
+async def test_how_it_fares_is_known():
+    clock, wire = Clock(), Told(Found((match(),), 10.0))
+    live = source(wire, clock)
+    assert (live.answers, live.silences, live.answered_at, live.failing_since) == (0, 0, None, None)
+    await live.ask(EVIL)
+    clock.now = 1005.0
+    await live.ask(EVIL)
+    assert (live.answers, live.silences, live.answered_at) == (2, 0, 1000.0), (
+        "an answer of the cache is one, not of the source"
+    )
+    wire.answer = SourceError("no")
+    for clock.now in (1020.0, 1030.0, 1040.0):
+        assert not live.breaker.tripped
+        await live.ask(EVIL)
+    assert live.breaker.tripped
+    assert (live.answers, live.silences, live.failing_since, live.failed_at) == (2, 3, 1020.0, 1040.0)
+    wire.answer, clock.now = Found((match(),), 10.0), 1040.0 + PATIENCE.base * 2
+    assert live.breaker.tripped, "its pause is over, but nothing has succeeded yet"
+    await live.ask(EVIL)
+    assert (live.breaker.tripped, live.failing_since, live.answered_at) == (False, None, clock.now)
+    assert (live.last_error, live.failed_at) == ("no", 1040.0), "what was, stays on record"
+
+
 async def test_many_clicks_ask_once_and_all_get_the_answer():
     wire = Told(Found((match(),)))
     wire.gate.clear()

@@ -16,6 +16,7 @@ from reputation.api import ListAnswer, RefreshAnswer
 from toc.accounts import Account, Directory
 from toc.console.render import Renderer
 from toc.keys import Keyset
+from toc.live_health import Health
 from toc.policy import Policy
 from toc.replay import ReplayAnswer
 from toc.sessions import Ends, Session
@@ -30,6 +31,7 @@ class Desk:
     settle:    waits until clicks that were answered before can be read
     judge:     the verdict on a URL now
     lists:     the state of all; `refresh` fetches one now
+    sources:   how the live sources fare
     policy_of: the policy of that version, if it was kept
     replay:    a recorded click explained by its own evidence
     random:    that many random bytes
@@ -43,6 +45,7 @@ class Desk:
     settle: Callable[[], Awaitable[None]]
     judge: Callable[[Url], Awaitable[Verdict]]
     lists: Callable[[], tuple[ListAnswer, ...]]
+    sources: Callable[[], tuple[Health, ...]]
     refresh: Callable[[str], Awaitable[RefreshAnswer]]
     policy: Callable[[], Policy]
     policy_of: Callable[[str], Policy | None]

@@ -13,7 +13,14 @@ from toc.console.desk import Desk, actor_of
 
 def routes(desk: Desk) -> list[Route]:
     async def listing(request: Request) -> Response:
-        return page(desk, request, "lists.html", lists=desk.lists(), done=request.query_params.get("done", ""))
+        return page(
+            desk,
+            request,
+            "lists.html",
+            lists=desk.lists(),
+            sources=desk.sources(),
+            done=request.query_params.get("done", ""),
+        )
 
     async def refresh(request: Request) -> Response:
         """Raises NotFound."""

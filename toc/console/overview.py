@@ -31,8 +31,8 @@ def routes(desk: Desk) -> list[Route]:
         totals = {fate: sum(each.counts[fate] for each in bins) for fate in figures.Fate}
         return page(
             desk, request, "overview.html", span=span, spans=figures.SPANS, bins=bins, totals=totals, hosts=hosts,
-            recipients=recipients, lists=desk.lists(), reports=waiting, fates=list(figures.Fate), since=starts[0],
-            new_hits=new_hits, spool=await asyncio.to_thread(health.waiting, desk.data_dir),
+            recipients=recipients, lists=desk.lists(), sources=desk.sources(), reports=waiting, fates=list(figures.Fate),
+            since=starts[0], new_hits=new_hits, spool=await asyncio.to_thread(health.waiting, desk.data_dir),
         )  # fmt: skip
 
     return [Route("/", show, methods=["GET"])]
