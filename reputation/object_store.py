@@ -48,7 +48,7 @@ async def add_many(connection: AsyncConnection, found: Iterable[Object], *, acto
         await connection.execute(insert(connection, objects).on_conflict_do_nothing(), part)
         new = select(objects.c.action).where(objects.c.id.in_([row["id"] for row in part]))
         added.update((await connection.execute(new)).scalars())
-    detail = ", ".join(f"{count} {action}" for action, count in added.items() if count)
+    detail = ", ".join(f"{count} {action}" for action, count in sorted(added.items()))
     await audit.note(connection, now, actor, "objects_imported", f"{added.total()} objects", detail)
     await touch(connection, COUNTER)
     return added.total()

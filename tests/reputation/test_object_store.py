@@ -79,6 +79,15 @@ async def test_an_import_leaves_what_stands(connection):
     ]
 
 
+async def test_a_long_import_counts_what_is_new(connection):
+    """Over the border of what goes at once; the same again, within the import and before it, is not new."""
+    await object_store.add(connection, made("h7.example", 9000), actor="x", now=NOW)
+    items = [made(f"h{number % 1100}.example", number) for number in range(1203)]
+    assert await object_store.add_many(connection, items, actor="x", now=NOW) == 1099
+    assert len(await object_store.everything(connection)) == 1100
+    assert (await audit.page(connection, 1))[0]["detail"] == "1099 block"
+
+
 async def test_pages_join_into_the_whole(connection):
     items = [made(f"h{number}.example", number, note="100%" if number % 2 else "") for number in range(25)]
     await object_store.add_many(connection, items, actor="x", now=NOW)
