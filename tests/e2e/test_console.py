@@ -311,7 +311,7 @@ domain,com.au,log,a whole country
 """
 
 
-def test_a_list_is_taken_in_from_a_file_and_given_out(service: Service, tab: Page) -> None:
+def test_a_list_is_taken_in_from_a_file_and_given_out(service: Service, tab: Page, axe: str) -> None:
     sign_in(tab, service, "ana", "/objects")
     tab.get_by_role("link", name="Import a list").click()
     chooser, field = tab.get_by_label("Choose a file"), tab.get_by_label("The list, as text")
@@ -326,13 +326,19 @@ def test_a_list_is_taken_in_from_a_file_and_given_out(service: Service, tab: Pag
     expect(tab.get_by_role("alert")).to_be_hidden()
     expect(field).to_have_value(LIST)
     tab.get_by_role("button", name="Import").click()
-    expect(tab.locator("dl[role=status] dd")).to_have_text(["1", "0", "1", "1"])
+    expect(tab.locator("[role=status] dd")).to_have_text(["1", "0", "1", "1"])
     expect(tab.locator("main")).to_contain_text("line 4: value 'nonsense'")
     expect(tab.get_by_role("alert")).to_contain_text("com.au covers every domain")
-    picture(tab, "imported-en-1280-light")
+    tab.set_viewport_size({"width": 320, "height": 800})
+    assert width_of(tab) <= 320
+    tab.evaluate(axe)
+    for scheme, rules in RULES_OF_AXE.items():
+        tab.emulate_media(color_scheme=scheme)
+        assert tab.evaluate(AXE_RUN, rules) == [], scheme
+        picture(tab, f"imported-en-320-{scheme}")
     tab.get_by_label("I want this all the same").check()
     tab.get_by_role("button", name="Import").click()
-    expect(tab.locator("dl[role=status] dd")).to_have_text(["1", "0", "0", "0"])
+    expect(tab.locator("[role=status] dd")).to_have_text(["1", "0", "0", "0"])
     tab.goto(f"{service.admin}/console/objects")
     expect(tab.locator("#results tbody tr", has_text="imported.example")).to_contain_text("from a colleague")
     for form, suffix in (("CSV", "csv"), ("STIX", "json")):
@@ -416,7 +422,7 @@ def test_without_script(service: Service, browser: Browser) -> None:
     assert not tab.get_by_label("Choose a file").is_visible()
     tab.get_by_label("The list, as text").fill("type,value,action\ndomain,pasted.example,log\n")
     tab.get_by_role("button", name="Import").click()
-    assert tab.locator("dl[role=status] dd").all_inner_texts() == ["1", "0", "0", "0"]
+    assert tab.locator("[role=status] dd").all_inner_texts() == ["1", "0", "0", "0"]
     tab.goto(f"{service.admin}/console/")
     tab.get_by_text("The same as a table").click()
     assert tab.locator("#figures tbody tr").count() == 24

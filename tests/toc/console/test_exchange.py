@@ -43,7 +43,7 @@ async def stored(site: Site) -> dict[str, str]:
 
 def told(answer: httpx.Response) -> dict[str, str]:
     tree = LexborHTMLParser(answer.text)
-    return {row.text(): row.next.text() for row in tree.css("dl[role=status] dt")}
+    return {row.text(): row.next.text() for row in tree.css("[role=status] dt")}
 
 
 async def test_each_line_has_its_fate(site: Site) -> None:
