@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, case, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from toc.errors import BadUrl
 from toc.store.schema import first_seen, holders, inner_hosts, links, messages, people, subject_grams
 from toc.store.search_text import grams
-from toc.store.writing import insert
+from toc.store.writing import insert_new
 from toc.unwrap import inner_urls, may_wrap
 from toc.url import Url, parse
 
@@ -85,33 +86,24 @@ def store_all(connection: Connection, records: Iterable[MessageRecord]) -> None:
 def _store(connection: Connection, record: MessageRecord) -> None:
     if record.people:
         rows = [{"ref": ref, "address": address} for address, ref in sorted(record.people.items())]
-        connection.execute(insert(connection, people).on_conflict_do_nothing(), rows)
-    added = connection.execute(
-        insert(connection, messages)
-        .values(
-            ref=record.ref,
-            time=record.time,
-            message_id=record.message_id,
-            sender_ref=record.sender_ref,
-            subject=record.subject,
-            direction=record.direction,
-            size=record.size,
-            complete=record.complete,
-            worst_level=record.worst_level,
-        )
-        .on_conflict_do_nothing()
-    )
-    if added.rowcount and (pairs := grams(record.subject)):
+        connection.execute(insert_new(connection, people), rows)
+    facts = {name: getattr(record, name) for name in _FACTS}
+    added = connection.execute(insert_new(connection, messages), facts).rowcount
+    if added and (pairs := grams(record.subject)):
         found = [{"gram": gram, "message_ref": record.ref} for gram in sorted(pairs)]
-        connection.execute(insert(connection, subject_grams).on_conflict_do_nothing(), found)
+        connection.execute(insert_new(connection, subject_grams), found)
     if record.recipients:
         rows = [{"message_ref": record.ref, "recipient_ref": ref} for ref in sorted(set(record.recipients))]
-        connection.execute(insert(connection, holders).on_conflict_do_nothing(), rows)
-    if added.rowcount and record.links:
+        connection.execute(insert_new(connection, holders), rows)
+    if added and record.links:
         placed = [(row, _parsed(row.url)) for row in record.links]
-        connection.execute(links.insert(), [_link_values(record.ref, *found) for found in placed])
+        connection.execute(_NEW_LINKS, [_link_values(record.ref, *found) for found in placed])
         _keep_inner_hosts(connection, record.ref, {row.url: url for row, url in placed if url is not None})
         _see(connection, record, [(url.host, url.domain) for _, url in placed if url is not None])
+
+
+_FACTS = ("ref", "time", "message_id", "sender_ref", "subject", "direction", "size", "complete", "worst_level")
+_NEW_LINKS = links.insert()
 
 
 def _link_values(ref: bytes, row: LinkRow, url: Url | None) -> dict[str, Any]:
@@ -148,34 +140,34 @@ def _keep_inner_hosts(connection: Connection, ref: bytes, urls: Mapping[str, Url
         for row in connection.execute(wrappers)
         for inner in inside.get(row.url, ())
     ]
-    connection.execute(insert(connection, inner_hosts).on_conflict_do_nothing(), rows)
+    connection.execute(insert_new(connection, inner_hosts), rows)
 
 
 def _see(connection: Connection, record: MessageRecord, hosts: Sequence[tuple[str, str]]) -> None:
     """Count each host and registrable domain once per message (docs/verdict.md, *first seen here*)."""
     if not hosts:
         return
-    day = record.time.toordinal()
-    names = Counter(name for pair in set(hosts) for name in set(pair))
-    statement = insert(connection, first_seen)
-    statement = statement.on_conflict_do_update(
+    names = {name for pair in hosts for name in pair}
+    once = {
+        "time": record.time,
+        "days": 1,
+        "last_day": record.time.toordinal(),
+        "messages": 1,
+        "people": len(record.recipients),
+    }
+    connection.execute(_seeing(connection.dialect.name), [{"name": name, **once} for name in sorted(names)])
+
+
+@cache
+def _seeing(dialect: str) -> Any:
+    statement = (postgresql if dialect == "postgresql" else sqlite).insert(first_seen)
+    new = statement.excluded
+    return statement.on_conflict_do_update(
         index_elements=["name"],
         set_={
-            "days": first_seen.c.days + case((first_seen.c.last_day < day, 1), else_=0),
-            "last_day": day,
+            "days": first_seen.c.days + case((first_seen.c.last_day < new.last_day, 1), else_=0),
+            "last_day": new.last_day,
             "messages": first_seen.c.messages + 1,
-            "people": first_seen.c.people + len(record.recipients),
+            "people": first_seen.c.people + new.people,
         },
     )
-    rows = [
-        {
-            "name": name,
-            "time": record.time,
-            "days": 1,
-            "last_day": day,
-            "messages": 1,
-            "people": len(record.recipients),
-        }
-        for name in sorted(names)
-    ]
-    connection.execute(statement, rows)

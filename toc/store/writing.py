@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, Table, Text
@@ -15,9 +16,21 @@ from toc.store.schema import changes
 
 def insert(connection: Connection | AsyncConnection, table: Table) -> Any:
     """An INSERT that knows ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
-    if connection.dialect.name == "postgresql":
-        return postgresql.insert(table)
-    return sqlite.insert(table)
+    return _insert(connection.dialect.name, table)
+
+
+def insert_new(connection: Connection | AsyncConnection, table: Table) -> Any:
+    """An INSERT that leaves alone what is there already. One object for each table: making it costs more than running it."""
+    return _insert_new(connection.dialect.name, table)
+
+
+def _insert(dialect: str, table: Table) -> Any:
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+
+
+@cache
+def _insert_new(dialect: str, table: Table) -> Any:
+    return _insert(dialect, table).on_conflict_do_nothing()
 
 
 async def touch(connection: AsyncConnection, name: str) -> None:
