@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -35,7 +35,7 @@ class Event(IntEnum):
         return self.name.lower()
 
 
-class Click(NamedTuple):
+class Click(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One event. `group`: shared by a warning and what followed from its buttons. Times in UTC."""
 
     id: str

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 from sqlalchemy import insert, select
 
 from redirector.actor import ActorKind
@@ -52,7 +53,7 @@ def click(number: float, url: str = "https://www.shop.example/a?b=c", **more) ->
         profile=0,
         policy="abcdefabcdef",
     )
-    return made._replace(**more)
+    return msgspec.structs.replace(made, **more)
 
 
 def rows(numbers: Sequence[int]) -> list[tuple[object, ...]]:
