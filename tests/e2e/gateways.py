@@ -81,7 +81,9 @@ def _contents(corpus: Path) -> Iterator[bytes]:
 
 
 def _is_mail(content: bytes) -> bool:
-    """A header, an empty line, a body: what is none of the kind each server repairs in its own way."""
+    """A header, an empty line, a body, no stray CR: what is none of the kind each server repairs in its own way."""
+    if re.search(rb"\r(?!\n)", content):
+        return False
     return bool(re.match(rb"(?:[!-9;-~]+:[^\r\n]*\r?\n(?:[ \t][^\r\n]*\r?\n)*)+\r?\n", content))
 
 

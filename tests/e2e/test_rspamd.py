@@ -172,7 +172,7 @@ def gateway(standing: Service) -> Iterator[Gateway]:
 
 
 def test_the_corpus_through_rspamd(gateway: Gateway, standing: Service, corpus: Path) -> None:
-    mails = sample(corpus, MAILS)
+    mails = [mail for mail in sample(corpus, MAILS) if b"XJS*C4JD" not in mail.content]  # GTUBE: refused as spam
     send(gateway.postfix, mails)
     refused = [(mail.recipients, mail.answers) for mail in mails if mail.answers != [250]]
     assert not refused
