@@ -28,6 +28,8 @@ VOID = frozenset(
         "meta", "param", "source", "track", "wbr",
     }
 )  # fmt: skip
+_NEVER_INSIDE = frozenset({"body", "frameset", "head", "html"})
+_TABLE_PARTS = frozenset({"caption", "colgroup", "tbody", "td", "tfoot", "th", "thead", "tr"})
 _STAYS_OPEN = frozenset({"body", "html", "head", "form"})
 """End tags that take nothing off the stack of open elements but, at most, themselves."""
 
@@ -137,9 +139,13 @@ class OpenElements:
             if not self_closing():
                 self._inside.push(_Element(name, name))
             return name
-        if self and name not in VOID:
+        if self and name not in VOID and not self._is_ignored(name):
             self._inside.push(_Element(name, HTML))
         return HTML
+
+    def _is_ignored(self, name: str) -> bool:
+        """A start tag that makes no element there (WHATWG, 13.2.6.4.7)."""
+        return name in _NEVER_INSIDE or (name in _TABLE_PARTS and self._inside.last("table") < 0)
 
     def _break_out(self) -> None:
         while self and self._inside.elements[-1].space != HTML and not self._inside.elements[-1].point:

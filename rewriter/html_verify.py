@@ -31,6 +31,8 @@ _REFRESH = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 
+_MATHML = "http://www.w3.org/1998/Math/MathML"
+
 Values = Iterable[tuple[str, str, str]]
 """(element, attribute, value)"""
 
@@ -117,7 +119,8 @@ def by_html5lib(html: str) -> Iterator[tuple[str, str, str]]:
         yield "base", "href", str(base["href"])
     for node in soup.find_all(True):
         if isinstance(node, Tag):
-            yield from _navigable(node.name, {key: str(value) for key, value in node.attrs.items()})
+            found = {key: str(value) for key, value in node.attrs.items()}
+            yield from _navigable(node.name if node.namespace != _MATHML else f"math:{node.name}", found)
 
 
 def _navigable(name: str, found: dict[str, str]) -> Iterator[tuple[str, str, str]]:

@@ -126,6 +126,25 @@ def test_no_foreign_target_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     assert given_up < DOCUMENTS / 100
 
 
+POINTS = ("<math><annotation-xml encoding=text/html>", "<math><mi>", "<svg><desc>", "<svg><foreignObject>")
+INSIDE = (
+    "<p>", "<p><p></p>", "<li><li></li>", "<h1><h2></h2>", "<button><button></button>", "<a><a></a>", "<nobr><nobr></nobr>",
+    "<option><option></option>", "<dd><dt></dt>", "<p><div></div>", "<form><form></form>", "<td>", "<table><td></table>",
+    "<html>", "<head>", "<body>", "<frameset>", "<caption>", "<rt>", "<select><div></select>", "<b><p></b></p>", "<svg><p>",
+    "<p><h1></h1>", "<p><ul></ul>", "<template></template>", "<textarea></textarea>", "<select><option></select>",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("raw", ["noembed", "style", "title", "xmp", "iframe", "noframes"])
+def test_however_an_integration_point_is_left_the_only_link_is_not(raw: str) -> None:
+    """Whether raw text begins there depends on which elements are open; where the scan errs, the other parsers tell."""
+    for point in POINTS:
+        name = re.findall(r"<([\w-]+)", point)[-1]
+        for inside in INSIDE:
+            source = f"{point}{inside}</{name}><{raw}><a href=http://evil.example/>x</a>"
+            assert left_by_the_rewriter(source) == [], source
+
+
 def _last_of_duplicates(source: str, token: html_scan.Token) -> html_scan.Attribute | None:
     found = None
     place, end = token.inner
