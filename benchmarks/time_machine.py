@@ -157,8 +157,8 @@ async def looking_back(folder: Path, url: str) -> float:
     (feed,) = feeds_of(Config(reputation=ReputationSettings(feeds=(FeedSettings(name="f", url="x", format="hosts"),))))
     engine = store.open_async(url)
     start = time.perf_counter()
-    new = Index.open(folder / "g2.idx")
-    accusers = accusing_list(feed, new, new.beyond(Index.open(folder / "g1.idx")), NOW)
+    index = Index.open(folder / "g2.idx")
+    accusers = accusing_list(feed, index, index.beyond(Index.open(folder / "g1.idx")), NOW)
     found = await look_back(engine, accusers, now=NOW)
     taken = time.perf_counter() - start
     print(
