@@ -10,13 +10,12 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, case, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from toc.errors import BadUrl
 from toc.store.schema import first_seen, holders, inner_hosts, links, messages, people, subject_grams
 from toc.store.search_text import grams
-from toc.store.writing import insert_new
+from toc.store.writing import insert_for, insert_new
 from toc.unwrap import inner_urls, may_wrap
 from toc.url import Url, parse
 
@@ -160,7 +159,7 @@ def _see(connection: Connection, record: MessageRecord, hosts: Sequence[tuple[st
 
 @cache
 def _seeing(dialect: str) -> Any:
-    statement = (postgresql if dialect == "postgresql" else sqlite).insert(first_seen)
+    statement = insert_for(dialect, first_seen)
     new = statement.excluded
     return statement.on_conflict_do_update(
         index_elements=["name"],

@@ -16,7 +16,7 @@ from toc.store.schema import changes
 
 def insert(connection: Connection | AsyncConnection, table: Table) -> Any:
     """An INSERT that knows ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
-    return _insert(connection.dialect.name, table)
+    return insert_for(connection.dialect.name, table)
 
 
 def insert_new(connection: Connection | AsyncConnection, table: Table) -> Any:
@@ -24,13 +24,14 @@ def insert_new(connection: Connection | AsyncConnection, table: Table) -> Any:
     return _insert_new(connection.dialect.name, table)
 
 
-def _insert(dialect: str, table: Table) -> Any:
+def insert_for(dialect: str, table: Table) -> Any:
+    """`insert` for a statement that is made once and kept."""
     return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
 
 
 @cache
 def _insert_new(dialect: str, table: Table) -> Any:
-    return _insert(dialect, table).on_conflict_do_nothing()
+    return insert_for(dialect, table).on_conflict_do_nothing()
 
 
 async def touch(connection: AsyncConnection, name: str) -> None:
