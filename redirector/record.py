@@ -1,4 +1,4 @@
-"""The worker's side of the record: a click is durable when `record` returns. Knows the recorder's socket and the spool.
+"""The worker's side of the record: a click is durable when what `keep` gave is done. Knows the recorder's socket and the spool.
 
 All clicks of one turn of the event loop travel as one batch. The recorder commits and acknowledges; what it has not
 acknowledged in time goes to the spool instead. A click that reaches both is stored once, by its id.
@@ -90,12 +90,8 @@ class Recorder(asyncio.Protocol):
         await self._connect_once()
         self._reach()
 
-    async def record(self, row: Row) -> Kept:
-        """Keep one row of `redirector.clicks.COLUMNS`; returns when it is durable."""
-        return await self.keep(row)
-
     def keep(self, row: Row) -> asyncio.Future[Kept]:
-        """The same, to be waited for."""
+        """Keep one row of `redirector.clicks.COLUMNS`; done when it is durable."""
         encoded = self._encode(row)
         batch = self._next
         if batch is None:

@@ -28,7 +28,7 @@ async def record_all(recorder: Recorder, numbers: Sequence[int], at_once: int = 
     kept: Counter[Kept] = Counter()
     made = rows(numbers)
     for place in range(0, len(made), at_once):
-        kept.update(await asyncio.gather(*[recorder.record(row) for row in made[place : place + at_once]]))
+        kept.update(await asyncio.gather(*[recorder.keep(row) for row in made[place : place + at_once]]))
     return kept
 
 
@@ -207,7 +207,7 @@ async def test_a_full_spool_says_so_and_goes_on_when_it_was_shipped(idle: Machin
 async def test_closing_waits_for_what_is_under_way(node: Machine) -> None:
     async with worker(node) as recorder:
         with locked(node.database):
-            under_way = [asyncio.create_task(recorder.record(row)) for row in rows(range(5))]
+            under_way = [recorder.keep(row) for row in rows(range(5))]
             await asyncio.sleep(0.01)
             await recorder.close()
             assert all(task.done() for task in under_way)
@@ -216,7 +216,7 @@ async def test_closing_waits_for_what_is_under_way(node: Machine) -> None:
 
 async def test_the_recorder_takes_what_has_arrived_before_it_ends(node: Machine) -> None:
     async with worker(node) as recorder:
-        under_way = asyncio.gather(*[recorder.record(row) for row in rows(range(200))])
+        under_way = asyncio.gather(*[recorder.keep(row) for row in rows(range(200))])
         await asyncio.sleep(0)
         await asyncio.to_thread(node.end)
         assert Kept.LOST not in await under_way
