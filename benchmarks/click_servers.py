@@ -23,7 +23,8 @@ import httpx
 from benchmarks.verdict import entries, name
 from reputation.generations import State, point_to, read_seed, write_state
 from reputation.index_build import build
-from tests.e2e.conftest import READER, Service, free_port, start, stop
+from tests.e2e.conftest import READER, Service, start, stop
+from tests.ports import free_port
 from toc.keys import load
 from toc.token import Sealed, host_part, seal
 from toc.url import parse

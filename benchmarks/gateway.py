@@ -21,7 +21,8 @@ from pathlib import Path
 
 from benchmarks.message import large, small
 from tests.e2e.milter import Milter
-from tests.e2e.postfix import Postfix, Sink, crlf, free_port, postfix, require
+from tests.e2e.postfix import Postfix, Sink, crlf, postfix, require
+from tests.ports import free_port
 
 SIZES = {"10 KB": 10_000, "50 KB": 50_000, "100 KB": 100_000, "5 MB": 5_000_000}
 ROUNDS = {"10 KB": 60, "50 KB": 60, "100 KB": 40, "5 MB": 5}

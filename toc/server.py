@@ -129,16 +129,22 @@ def _children(
     config = startup.config
     database = config.database if mode.has_database else None
 
-    def worker_of(number: int) -> Callable[[Callable[[], None]], None]:
-        place = worker.Place(number, public, recorder[1], database, mode.sunset)
-        return lambda ready: worker.run(startup, place, ready)
+    listeners = {public, recorder[0]} | ({admin} if admin else set())
 
-    children = [
-        Child(f"worker-{number}", worker_of(number), stage=1)
-        for number in range(mode.workers or config.service.workers)
-    ]
+    def child(name: str, stage: int, own: socket.socket, run: Callable[[Callable[[], None]], None]) -> Child:
+        def alone(ready: Callable[[], None]) -> None:
+            """With no other listener than its own: whoever finishes late holds nobody else's address."""
+            for other in listeners - {own}:
+                other.close()
+            run(ready)
+
+        return Child(name, alone, stage)
+
+    children = []
+    for number in range(mode.workers or config.service.workers):
+        place = worker.Place(number, public, recorder[1], database, mode.sunset)
+        children.append(child(f"worker-{number}", 1, public, partial(worker.run, startup, place)))
     if admin is not None:
-        run_recorder = partial(recording.run, config, recorder[0])
-        children.append(Child("recorder", run_recorder, stage=0))
-        children.append(Child("manager", lambda ready: management.run(startup, admin, ready), stage=1))
+        children.append(child("recorder", 0, recorder[0], partial(recording.run, config, recorder[0])))
+        children.append(child("manager", 1, admin, partial(management.run, startup, admin)))
     return children

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import signal
@@ -28,6 +29,9 @@ GRACE_SECONDS = 20.0
 """How long a child may finish what it has begun before it is killed."""
 
 READY_SECONDS = 60.0
+
+BIND_SECONDS = 5.0
+"""How long a new service waits for an address that the children of a killed one still hold while they finish."""
 
 
 @dataclass
@@ -236,7 +240,7 @@ def _await_end(pids: set[int]) -> None:
 def bind(address: str, name: str) -> socket.socket:
     """A listening socket: the one that systemd handed over under this name, or a new one on ``HOST:PORT``.
 
-    Raises ConfigError where the address cannot be had, saying why.
+    An address in use is asked for again for `BIND_SECONDS`. Raises ConfigError where it cannot be had, saying why.
     """
     handed = _from_systemd().get(name)
     if handed is not None:
@@ -248,7 +252,7 @@ def bind(address: str, name: str) -> socket.socket:
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((host, int(port)))
+        _bind_patiently(listener, (host, int(port)))
         listener.listen(2048)
     except OSError as error:
         listener.close()
@@ -257,6 +261,17 @@ def bind(address: str, name: str) -> socket.socket:
         ) from None
     listener.setblocking(False)
     return listener
+
+
+def _bind_patiently(listener: socket.socket, address: tuple[str, int]) -> None:
+    end = time.monotonic() + BIND_SECONDS
+    while True:
+        try:
+            return listener.bind(address)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > end:
+                raise
+        time.sleep(0.05)
 
 
 def _from_systemd() -> dict[str, int]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +14,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+
+from tests.ports import free_port
 
 AXE = "axe-core@4.14.1"
 TOC = [sys.executable, "-m", "toc.cli"]
@@ -26,6 +28,14 @@ READER = {
     "Sec-Fetch-Dest": "document",
     "Sec-Fetch-User": "?1",
 }
+
+
+SETTLED = 1.5
+"""Seconds. A worker looks at what it knows twice a second."""
+
+
+def nonce_in(page: str) -> str:
+    return re.findall(r'name="nonce" value="([^"]+)"', page)[-1]
 
 
 @dataclass
@@ -60,14 +70,24 @@ class Service:
     def click(self, link: str, **more) -> httpx.Response:
         return httpx.get(link, headers={**READER, **more.pop("headers", {})}, timeout=30, **more)
 
+    def page(self, link: str, status: int = 200) -> str:
+        """What `link` shows once every worker answers with this status: nothing else came for `SETTLED` seconds."""
+        end = time.monotonic() + 30
+        other = time.monotonic()
+        while time.monotonic() - other < SETTLED:
+            answer = self.click(link)
+            if answer.status_code != status:
+                other = time.monotonic()
+                assert other < end, answer.text
+            time.sleep(0.1)
+        return answer.text
+
+    def nonce(self, link: str) -> str:
+        """Of the buttons of the page behind `link`."""
+        return nonce_in(self.page(link))
+
     def clicks(self, **filters: str) -> list[dict]:
         return self.call("GET", "/v1/clicks", params={"limit": "1000", **filters}).json()["clicks"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def start(folder: Path, *arguments: str, more: str = "") -> Service:

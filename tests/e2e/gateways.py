@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.e2e.conftest import Service, free_port, install, serve, stop
+from tests.e2e.conftest import Service, install, serve, stop
 from tests.e2e.postfix import Sink, Submission, crlf, without_received
+from tests.ports import free_port
 
 SENDER = "sender@example.org"
 MAILS = 300 if os.environ.get("TOC_LONG") == "1" else 40

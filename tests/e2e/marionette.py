@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.conftest import free_port
+from tests.ports import free_port
 
 PREFERENCES: dict[str, object] = {
     "app.normandy.enabled": False,

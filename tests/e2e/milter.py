@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.e2e.conftest import TOC
-from tests.e2e.postfix import free_port
+from tests.ports import free_port
 
 
 @dataclass

@@ -25,6 +25,8 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from tests.ports import free_port
+
 MASTER = """\
 127.0.0.1:{port} inet n - n - {smtpds} smtpd
 {more}pickup unix n - n 60 1 pickup
@@ -81,12 +83,6 @@ SETTINGS = {
     "biff": "no",
 }
 """As the documents of deploy/postfix say, but for times that suit a test."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

@@ -6,14 +6,13 @@ again, as it is due now; each of these is on record under the first click's grou
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
-from tests.e2e.conftest import READER, Service, start, stop
+from tests.e2e.conftest import READER, Service, nonce_in, start, stop
 
 LATE = 5.1
 """Seconds: longer than the buttons of `hasty` work."""
@@ -27,18 +26,6 @@ def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     assert stop(running) == 0
 
 
-def page_of(service: Service, link: str, status: int = 200) -> str:
-    end = time.monotonic() + 10
-    while (answer := service.click(link)).status_code != status:
-        assert time.monotonic() < end
-        time.sleep(0.1)
-    return answer.text
-
-
-def nonce_in(page: str) -> str:
-    return re.findall(r'name="nonce" value="([^"]+)"', page)[-1]
-
-
 def press(link: str, nonce: str, do: str = "proceed") -> httpx.Response:
     return httpx.post(link, data={"do": do, "nonce": nonce}, headers=READER)
 
@@ -46,7 +33,7 @@ def press(link: str, nonce: str, do: str = "proceed") -> httpx.Response:
 def test_a_late_button_brings_the_page_again_and_that_one_leads_on(hasty: Service) -> None:
     hasty.call("POST", "/v1/objects", json={"type": "domain", "value": "late.example", "action": "warn"})
     link = hasty.link("http://late.example/")
-    first = nonce_in(page_of(hasty, link))
+    first = nonce_in(hasty.page(link))
     time.sleep(LATE)
     again = press(link, first)
     assert again.status_code == 200
@@ -62,9 +49,9 @@ def test_a_late_button_brings_the_page_again_and_that_one_leads_on(hasty: Servic
 def test_a_late_button_on_a_link_that_is_blocked_by_now_is_blocked(hasty: Service) -> None:
     hasty.call("POST", "/v1/objects", json={"type": "domain", "value": "worse.example", "action": "warn"})
     link = hasty.link("http://worse.example/")
-    first = nonce_in(page_of(hasty, link))
+    first = nonce_in(hasty.page(link))
     hasty.call("POST", "/v1/objects", json={"type": "url", "value": "http://worse.example/", "action": "block"})
-    page_of(hasty, link, 403)
+    hasty.page(link, 403)
     time.sleep(LATE)
     again = press(link, first)
     assert again.status_code == 403

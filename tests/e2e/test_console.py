@@ -22,7 +22,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 from typer.testing import CliRunner
 
-from tests.e2e.conftest import READER, Service, start, stop
+from tests.e2e.conftest import READER, SETTLED, Service, nonce_in, start, stop
 from tests.e2e.test_pages_browser import AXE_RUN, browser, width_of
 from tests.e2e.test_pages_browser import RULES as RULES_OF_AXE
 from toc import cli
@@ -93,8 +93,7 @@ def mail(subject: str, url: str) -> bytes:
 
 def press(service: Service, link: str, do: str) -> None:
     """A recipient presses a button of the page behind `link`."""
-    nonces = re.findall(r'name="nonce" value="([^"]+)"', service.click(link).text)
-    answer = httpx.post(link, data={"do": do, "nonce": nonces[-1]}, headers=READER)
+    answer = httpx.post(link, data={"do": do, "nonce": nonce_in(service.click(link).text)}, headers=READER)
     assert answer.status_code in (200, 303)
 
 
@@ -115,7 +114,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     add_object(running, "domain", "odd.example", "warn", "under watch")
     add_object(running, "domain", "partner.example", "allow", "=HYPERLINK(1)")
     running.call("POST", "/v1/lists/own-list/refresh").raise_for_status()
-    time.sleep(1.0)  # every worker knows within a second
+    time.sleep(SETTLED)
     sent = [
         ("Invoice", EVIL, "reader@example.com"),
         ("ご請求書のご案内", "https://phish.example/pay?id=42", "reader@example.com"),
@@ -232,8 +231,7 @@ def test_from_an_alert_to_the_block(service: Service, tab: Page) -> None:
     act(tab.get_by_role("button", name="Add", exact=True).click())
     expect(tab.locator(".done")).to_contain_text("Added")
     assert actions < 10
-    time.sleep(1.0)  # every worker knows within a second
-    assert service.click(link).status_code == 403
+    service.page(link, 403)
     tab.goto(f"{service.admin}/console/clicks/{found['id']}")
     expect(tab.locator("section", has_text="The same click now")).to_contain_text("blocked")
 

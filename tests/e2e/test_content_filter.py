@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.e2e.conftest import Service, free_port
+from tests.e2e.conftest import Service
 from tests.e2e.gateways import MAILS, OURS, PLAIN, Access, Away, access, all_faults, sample
 from tests.e2e.postfix import Postfix, Submission, postfix, require, running_sink, send
+from tests.ports import free_port
 
 DEPLOY = ROOT / "deploy" / "postfix"
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, require_program
-from tests.e2e.conftest import Service, free_port, start, stop
+from tests.e2e.conftest import Service, start, stop
 from tests.e2e.gateways import MAILS, OURS, PLAIN, Access, access, sample
+from tests.ports import free_port
 
 FILTER = ROOT / "deploy" / "curl" / "toc-rewrite"
 EX_TEMPFAIL = 75

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.e2e.conftest import TOC, Service, free_port, start, stop
+from tests.e2e.conftest import TOC, Service, start, stop
 from tests.e2e.milter import Milter
 from tests.e2e.postfix import Postfix, Sink, postfix, require
+from tests.ports import free_port
 
 
 class Doctor(Sink):

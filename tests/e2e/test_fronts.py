@@ -16,9 +16,10 @@ import httpx
 import pytest
 
 from tests.conftest import ROOT, require_program
-from tests.e2e.conftest import READER, TOC, Service, free_port, start, stop
+from tests.e2e.conftest import READER, TOC, Service, start, stop
 from tests.e2e.load import clicking, sealed_paths
 from tests.e2e.test_load import recorded, until
+from tests.ports import free_port
 
 RESTARTS = 200 if os.environ.get("TOC_LONG") == "1" else 2
 FORGED = {"X-Forwarded-For": "203.0.113.99", "Forwarded": "for=203.0.113.98", "X-Real-IP": "203.0.113.97"}

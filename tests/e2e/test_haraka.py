@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, require_program
-from tests.e2e.conftest import Service, free_port
+from tests.e2e.conftest import Service
 from tests.e2e.gateways import MAILS, OURS, PLAIN, Access, Away, access, all_faults, sample
 from tests.e2e.postfix import Postfix, Sink, Submission, running_sink, send
+from tests.ports import free_port
 
 PACKAGE = "Haraka@3"
 CONFIG = {

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import require_program
-from tests.e2e.conftest import Service, free_port, serve, start, stop
+from tests.e2e.conftest import Service, serve, start, stop
 from tests.e2e.load import clicking, node, sealed_paths, spooled
 from tests.e2e.test_load import children, recorded, until
+from tests.ports import free_port
 
 HAPROXY = """
 global

@@ -20,7 +20,8 @@ from reputation.breaker import LiveSource
 from reputation.forms import forms
 from reputation.http_source import HttpSource
 from reputation.peers import HEADER, Peers
-from tests.e2e.conftest import TOC, Service, free_port, serve, stop
+from tests.e2e.conftest import TOC, Service, serve, stop
+from tests.ports import free_port
 from tests.reputation.bad_servers import HOW, bad_server
 from tests.reputation.http_server import Request, Response, http_server
 from toc.url import parse

@@ -14,8 +14,9 @@ import pytest
 
 from tests.dkim_keys import Signer, signer
 from tests.e2e.milter import Milter
-from tests.e2e.postfix import Postfix, Submission, free_port, postfix, require, running_sink, send, without_received
+from tests.e2e.postfix import Postfix, Submission, postfix, require, running_sink, send, without_received
 from tests.key_server import KeyServer, key_server
+from tests.ports import free_port
 
 THEIRS, OURS = signer("example.org"), signer("example.net", "toc", 2048)
 OURS_LINK = re.compile(rb"http://links\.example\.net/u/")

@@ -160,8 +160,7 @@ def link_to(service: Service, origin: Origin, path: str, action: str) -> str:
         assert made.status_code == 201, made.text
     made = service.call("POST", "/v1/rewrite", json={"content_type": "text/html", "body": f'<a href="{url}">x</a>'})
     link = str(made.json()["receipt"][0]["link"])
-    expected = {"forward": 302, "warn": 200}[action]
-    until(lambda: all(service.click(link).status_code == expected for _ in range(6)))
+    service.page(link, {"forward": 302, "warn": 200}[action])
     return link
 
 

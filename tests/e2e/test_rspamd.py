@@ -22,9 +22,10 @@ import httpx
 import pytest
 
 from tests.conftest import ROOT, require_program
-from tests.e2e.conftest import Service, free_port
+from tests.e2e.conftest import Service
 from tests.e2e.gateways import MAILS, OURS, PLAIN, Access, access, body, restored, sample
 from tests.e2e.postfix import Postfix, Submission, postfix, require, running_sink, send, without_received
+from tests.ports import free_port
 
 PLUGIN = ROOT / "deploy" / "rspamd"
 LETS_THROUGH = """\

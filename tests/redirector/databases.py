@@ -8,7 +8,6 @@ import functools
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,6 +18,7 @@ import asyncpg
 import pytest
 
 from tests.conftest import require_program
+from tests.ports import free_port
 from toc.store import engine
 
 AS_NOBODY = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")  # initdb and postgres refuse root
@@ -38,9 +38,7 @@ def postgres(folder: Path) -> Iterator[str]:
                 parent.chmod(parent.stat().st_mode | 0o011)
     made = [*_prefix(), initdb, "-D", data, "-U", "toc", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
     subprocess.run(made, check=True, stdout=subprocess.DEVNULL, cwd="/")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with running_postgres(folder, port) as url:
         yield url
 

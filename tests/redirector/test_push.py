@@ -7,7 +7,6 @@ import asyncio
 import hashlib
 import hmac
 import json
-import socket
 import ssl
 import subprocess
 import time
@@ -24,6 +23,7 @@ from redirector.export import format_of
 from redirector.push import LONGEST_PAUSE, Pusher, Target, pause
 from redirector.syslog import framed, message
 from tests.conftest import require_program
+from tests.ports import free_port
 from tests.redirector.collectors import Collector, Receiver, certificate, collecting, receiving
 from tests.redirector.databases import sqlite_database
 from tests.redirector.record_data import click, put
@@ -260,9 +260,7 @@ def rsyslog(tmp_path):
     if not any(Path("/usr/lib").glob("*/rsyslog/lmnsd_ossl.so")):
         pytest.skip("rsyslog-openssl is not installed")
     cert, key = certificate(tmp_path)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     (tmp_path / "conf").write_text(RSYSLOG.format(folder=tmp_path, cert=cert, key=key, port=port))
     command = [program, "-n", "-f", tmp_path / "conf", "-i", tmp_path / "pid"]
     with (tmp_path / "log").open("wb") as log:

@@ -10,7 +10,7 @@ from typing import cast
 import dns.flags
 import dns.message
 
-from tests.reputation.dns_servers import free_port
+from tests.ports import free_port
 
 HOW = ("hung", "reset", "slow", "garbage", "endless", "empty")
 SLOW_SECONDS = 30.0

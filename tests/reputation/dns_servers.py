@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import dns.query
 import pytest
 
 from tests.conftest import require_program
+from tests.ports import free_port
 from tests.redirector.databases import AS_NOBODY
 
 DBL = """\
@@ -67,17 +67,6 @@ zone "rpz.test" {{ type primary; file "policy"; allow-query {{ any; }}; }};
 zone "example" {{ type primary; file "zone"; }};
 zone "." {{ type primary; file "zone"; }};
 """
-
-
-def free_port() -> int:
-    """One that is free for UDP and TCP."""
-    while True:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagram, socket.socket() as stream:
-            datagram.bind(("127.0.0.1", 0))
-            port = int(datagram.getsockname()[1])
-            with contextlib.suppress(OSError):
-                stream.bind(("127.0.0.1", port))
-                return port
 
 
 @contextlib.contextmanager

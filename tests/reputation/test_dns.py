@@ -13,7 +13,8 @@ from reputation.breaker import Found, SourceError
 from reputation.dns import MAX_TTL, MIN_TTL, DnsList, Nameserver, can_ask, ttl
 from reputation.forms import Reading
 from reputation.rpz import Rpz
-from tests.reputation.dns_servers import bind, free_port, rbldnsd
+from tests.ports import free_port
+from tests.reputation.dns_servers import bind, rbldnsd
 from toc.url import parse
 from toc.verdict import Level, ThreatType
 

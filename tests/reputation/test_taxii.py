@@ -21,7 +21,7 @@ from reputation.collect import FULL_DAYS, TAXII_MEDIA, Login, TaxiiMemory
 from reputation.feeds import MEMORY, Feed, RefreshReport, refresh
 from reputation.fetch import Limits
 from reputation.generations import open_current
-from tests.reputation.dns_servers import free_port
+from tests.ports import free_port
 from tests.reputation.http_server import Request, Response, http_server
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

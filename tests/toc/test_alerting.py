@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -21,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from redirector.actor import ActorKind
 from redirector.clicks import Event
+from tests.ports import free_port
 from tests.redirector.collectors import Collector, Receiver, certificate, collecting, receiving
 from tests.redirector.record_data import MATCH, START, click, put
 from toc import pushing
@@ -203,9 +203,7 @@ def smtp(tmp_path: Path) -> Iterator[tuple[int, Postbox, Path]]:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(cert, key)
     box = Postbox()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     controller = Controller(box, "127.0.0.1", port, tls_context=context, require_starttls=True)
     controller.start()
     yield port, box, cert
