@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Protocol
+
+import structlog
 
 from redirector.click import page_answer
 from redirector.http import POLICY, SAFETY_HEADERS, Answer, Receive, Request, Scope, Send, header_lines, send, text
 from redirector.metrics import ANSWERS, SHED
 from redirector.negotiate import negotiate
 from redirector.pages import Renderer, Story
+from redirector.plain import Plain
+from redirector.protocol import Done
 from redirector.rate import Network, RateLimiter, client_of
 from redirector.words import Page
 from toc.config import Config
 
+log = structlog.get_logger("redirector.app")
+
 MAX_OVERLOADED = 100
 """Ten languages, and the few depths of paths that there are."""
 
-_ACCEPT_LANGUAGE = re.compile(rb"\r\naccept-language:[ \t]*([^\r\n]*)", re.IGNORECASE)
 RETRY_AFTER = (b"retry-after", b"2")
 
 
@@ -40,9 +45,11 @@ class Links(Protocol):
 
     async def answer(self, request: Request, rest: str, *, preview: bool) -> Answer | None: ...
 
+    def begin(self, request: Request, rest: str, done: Callable[[Callable[[], Answer]], None]) -> bool: ...
+
 
 class App:
-    """The ASGI application of the public listener."""
+    """The ASGI application of the public listener, and its doorkeeper (`redirector.protocol.Doorkeeper`)."""
 
     def __init__(self, road: Links, renderer: Renderer, config: Config, limits: Limits, bad: RateLimiter) -> None:
         """`renderer` is the road's own."""
@@ -67,7 +74,9 @@ class App:
         if self._in_work >= self._limits.capacity:
             answer = self._shed(scope)
         else:
-            request = self._request(scope, receive)
+            headers, peer = dict(scope["headers"]), scope["client"]
+            path, query = scope["raw_path"], scope["query_string"]
+            request = self._request(scope["method"], path, query, headers, peer[0] if peer else "", receive)
             self._in_work += 1
             try:
                 room = request.path[:3]
@@ -81,15 +90,40 @@ class App:
         ANSWERS.add((str(answer.status),))
         await send(scope, send_message, answer)
 
+    def begin(self, request: Plain, peer: str, done: Done) -> bool:
+        """A click that waits for nothing but its record: without a task, and answered from where the record tells it."""
+        path, _, query = request.target.partition(b"?")
+        asked = self._request("GET", path, query, request.headers, peer, _nothing)
+        if asked.path[:3] != "/u/":
+            return False
+        try:
+            begun = self._road.begin(asked, asked.path[3:], partial(self._end, done))
+        except Exception:
+            log.exception("click_failed")
+            begun = False  # the ordinary road answers it, or fails as that does
+        self._in_work += begun
+        return begun
+
+    def _end(self, done: Done, answer: Callable[[], Answer]) -> None:
+        self._in_work -= 1
+        try:
+            found = answer()
+        except Exception:
+            log.exception("click_failed")
+            found = text(500, "Internal Server Error\n")
+        ANSWERS.add((str(found.status),))
+        done(*found)
+
     def _shed(self, scope: Scope) -> Answer:
         """Past capacity: nothing was looked at or begun."""
         accept = next((value for name, value in scope["headers"] if name == b"accept-language"), b"")
         return self._refusal(scope["raw_path"], accept)
 
-    def refusal(self, head: bytes) -> bytes:
-        """The same, whole, to the raw head of a plain GET: for `redirector.protocol.Admission`."""
-        accept = _ACCEPT_LANGUAGE.search(head)
-        answer = self._refusal(head.split(b" ", 2)[1].partition(b"?")[0], accept[1] if accept else b"")
+    def refusal(self, request: Plain) -> bytes | None:
+        """The same, whole, to a plain request."""
+        if self._in_work < self._limits.capacity:
+            return None
+        answer = self._refusal(request.target.partition(b"?")[0], request.headers.get(b"accept-language", b""))
         ANSWERS.add(("503",))
         return b"HTTP/1.1 503 Service Unavailable\r\n%b\r\n%b" % (answer.head, answer.body)
 
@@ -106,15 +140,13 @@ class App:
                 self._overloaded[language, depth] = answer
         return answer
 
-    def _request(self, scope: Scope, receive: Receive) -> Request:
-        headers = dict(scope["headers"])
-        peer = scope["client"]
-        client = peer[0] if peer else ""
+    def _request(
+        self, method: str, path: bytes, query: bytes, headers: dict[bytes, bytes], peer: str, receive: Receive
+    ) -> Request:
         if self._limits.proxies and b"x-forwarded-for" in headers:
-            client = client_of(client, headers[b"x-forwarded-for"].decode("latin-1"), self._limits.proxies)
-        path = self._road.without_prefix(scope["raw_path"].decode("latin-1"))
-        query = scope["query_string"]
-        return Request(scope["method"], path, query.decode("latin-1"), headers, client, receive)
+            peer = client_of(peer, headers[b"x-forwarded-for"].decode("latin-1"), self._limits.proxies)
+        below = self._road.without_prefix(path.decode("latin-1"))
+        return Request(method, below, query.decode("latin-1"), headers, peer, receive)
 
     def _other(self, request: Request) -> Answer:
         """Any path but those of links."""

@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
 from redirector.actor import Actor, classify
@@ -21,7 +22,7 @@ from redirector.nonce import Nonce, check, make
 from redirector.pages import STATUS, Renderer, Story
 from redirector.prefixes import Prefixes
 from redirector.rate import Network, network_of
-from redirector.record import Kept
+from redirector.record import Kept, Row
 from redirector.words import Page
 from toc.config import Config
 from toc.errors import BadLink, BadUrl, StoreNeeded
@@ -42,6 +43,7 @@ class Tools:
     revoked:  whether a link, its message or its recipient was revoked
     networks: from how many networks a link was clicked so far (asked only where a profile limits it)
     keep:     puts a record where it is durable
+    keep_then: the same without waiting; the callable is told later, and must not raise
     """
 
     keyset: Callable[[], Keyset]
@@ -52,7 +54,8 @@ class Tools:
     stored: Callable[[bytes], Awaitable[bytes | None]]
     revoked: Callable[[Sealed, str], bool]
     networks: Callable[[Sealed], Awaitable[int]]
-    keep: Callable[[tuple[object, ...]], Awaitable[Kept]]
+    keep: Callable[[Row], Awaitable[Kept]]
+    keep_then: Callable[[Row, Callable[[Kept], None]], None]
     nonce_key: Callable[[], bytes]
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
@@ -71,6 +74,15 @@ class Opened(NamedTuple):
     group: str
 
 
+class Judged(NamedTuple):
+    """An open link, and what is to happen."""
+
+    opened: Opened
+    verdict: Verdict
+    decision: Decision
+    forwards: bool
+
+
 class Road:
     """One per worker."""
 
@@ -85,6 +97,27 @@ class Road:
     def without_prefix(self, path: str) -> str:
         return self._prefixes.without(path, self._tools.keyset())
 
+    def begin(self, request: Request, rest: str, done: Callable[[Callable[[], Answer]], None]) -> bool:
+        """A click by GET as `answer` takes it, if it waits for nothing but its record. `done` gets what makes the answer.
+
+        False where it takes more, or is no good link; nothing was done then.
+        """
+        tools = self._tools
+        try:
+            sealed, host, token = open_path(rest, tools.keyset())
+            url = parse_serialised(sealed.target)
+        except (BadLink, BadUrl):
+            return False
+        now = tools.clock()
+        found = None if tools.revoked(sealed, token) else self._judged_at_once(url, sealed, now)
+        if found is None:
+            return False
+        judged = self._judged_click(self._opened(request, sealed, host, token, url, now), *found)
+        event = Event.FORWARDED if judged.forwards else Event.SHOWN
+        record = self._row(request, judged.opened, judged.verdict, judged.decision, event)
+        tools.keep_then(record, lambda kept: done(partial(self._answer, request, judged, kept)))
+        return True
+
     async def answer(self, request: Request, rest: str, *, preview: bool) -> Answer | None:
         """What a link of ours leads to; None for a bad link."""
         try:
@@ -92,7 +125,7 @@ class Road:
                 sealed, host, token = open_path(rest, self._tools.keyset())
             except BadLink as failure:
                 sealed, host, token = await self._second_look(rest, failure)
-            opened = self._opened(request, sealed, host, token)
+            opened = self._opened(request, sealed, host, token, parse_serialised(sealed.target), self._tools.clock())
         except StoreNeeded:
             return self._page(request, Story(Page.UNCHECKED, reasons=("store_needed",)), 503)
         except (BadLink, BadUrl) as error:
@@ -106,13 +139,11 @@ class Road:
             return text(405, "Only GET, HEAD and POST here.\n", (b"allow", b"GET, HEAD, POST"))
         return await self._click(request, opened)
 
-    def _opened(self, request: Request, sealed: Sealed, host: str, token: str) -> Opened:
-        """Raises BadUrl."""
-        now, click = self._tools.clock(), self._tools.new_id()
-        network = network_of(request.client)
+    def _opened(self, request: Request, sealed: Sealed, host: str, token: str, url: Url, now: datetime) -> Opened:
+        click, network = self._tools.new_id(), network_of(request.client)
         burst = self._bursts.add(network, sealed.message_ref, sealed.recipient_ref, sealed.target, now.timestamp())
         actor = classify(request.method, request.headers, request.client, self._scanners, burst=burst)
-        return Opened(sealed, host, token, parse_serialised(sealed.target), actor, now, click, click)
+        return Opened(sealed, host, token, url, actor, now, click, click)
 
     async def _second_look(self, rest: str, failure: BadLink) -> tuple[Sealed, str, str]:
         """Where the target stands in the store, or the key may have come since. Raises BadLink, StoreNeeded."""
@@ -131,17 +162,25 @@ class Road:
         tools = self._tools
         if tools.revoked(opened.sealed, opened.token):
             return await self._revoked(request, opened)
-        verdict, decision = self._judged_at_once(opened) or await self._judged(opened)
+        judged = self._judged_click(opened, *await self._judge(opened))
+        event = Event.FORWARDED if judged.forwards else Event.SHOWN
+        kept = await self._record(request, opened, judged.verdict, judged.decision, event)
+        return self._answer(request, judged, kept)
+
+    def _judged_click(self, opened: Opened, verdict: Verdict, decision: Decision) -> Judged:
+        forwards = decision.action is Action.ALLOW and not _is_form(opened.sealed)
+        return Judged(opened, verdict, decision, forwards and opened.actor.reason != "ahead_of_time")
+
+    def _answer(self, request: Request, judged: Judged, kept: Kept) -> Answer:
+        """To a click that is on record."""
+        opened, verdict, decision, forwards = judged
         if opened.actor.reason == "ahead_of_time":
-            await self._record(request, opened, verdict, decision, Event.SHOWN)
             return text(503, "Not for prefetching.\n")
-        is_form = _is_form(opened.sealed) and decision.action is not Action.BLOCK
-        forwards = decision.action is Action.ALLOW and not is_form
-        kept = await self._record(request, opened, verdict, decision, Event.FORWARDED if forwards else Event.SHOWN)
         if kept is Kept.LOST and forwards and self._config.spool.when_full == "warn_page":
             decision, forwards = Decision(Action.WARN, ("record_lost",)), False
         if forwards:
             return redirect(opened.url.href)
+        is_form = _is_form(opened.sealed) and decision.action is not Action.BLOCK
         page = Page.NOT_SENT if is_form else _page_of(decision, verdict.level)
         return self._judged_page(request, opened, verdict, decision, page)
 
@@ -153,7 +192,7 @@ class Road:
         do = (fields or {}).get("do")
         if tools.revoked(opened.sealed, opened.token):
             return await self._revoked(request, opened)
-        verdict, decision = self._judged_at_once(opened) or await self._judged(opened)
+        verdict, decision = await self._judge(opened)
         if nonce is None or do not in ("proceed", "report"):
             await self._record(request, opened, verdict, decision, Event.SHOWN)
             page = Page.BLOCKED if decision.action is Action.BLOCK else Page.NOT_SENT
@@ -174,7 +213,7 @@ class Road:
             return text(405, "Only GET here.\n", (b"allow", b"GET, HEAD"))
         if self._tools.revoked(opened.sealed, opened.token):
             return self._page(request, self._story(opened, Page.REVOKED, ("revoked",)), 410)
-        verdict, decision = self._judged_at_once(opened) or await self._judged(opened)
+        verdict, decision = await self._judge(opened)
         return self._judged_page(request, opened, verdict, decision, Page.PREVIEW)
 
     async def _revoked(self, request: Request, opened: Opened) -> Answer:
@@ -182,17 +221,20 @@ class Road:
         await self._record(request, opened, verdict, Decision(Action.BLOCK, ("revoked",)), Event.SHOWN)
         return self._page(request, self._story(opened, Page.REVOKED, ("revoked",)), 410)
 
-    def _judged_at_once(self, opened: Opened) -> tuple[Verdict, Decision] | None:
+    def _judged_at_once(self, url: Url, sealed: Sealed, now: datetime) -> tuple[Verdict, Decision] | None:
         """None where somebody must be asked first."""
-        tools, sealed, now = self._tools, opened.sealed, opened.now
-        verdict = tools.judge(opened.url, sealed, now)
+        tools = self._tools
+        verdict = tools.judge(url, sealed, now)
         profile: Profile = tools.policy().numbered(sealed.profile)
         if verdict is None or profile.max_networks:
             return None
         return verdict, decide(sealed, verdict, profile, now=now)
 
-    async def _judged(self, opened: Opened) -> tuple[Verdict, Decision]:
+    async def _judge(self, opened: Opened) -> tuple[Verdict, Decision]:
         tools, sealed, now = self._tools, opened.sealed, opened.now
+        found = self._judged_at_once(opened.url, sealed, now)
+        if found is not None:
+            return found
         verdict = await tools.ask(opened.url, sealed, now)
         profile: Profile = tools.policy().numbered(sealed.profile)
         networks = await tools.networks(sealed) if profile.max_networks else 0
@@ -202,6 +244,9 @@ class Road:
         self, request: Request, opened: Opened, verdict: Verdict, decision: Decision, event: Event
     ) -> Awaitable[Kept]:
         """On record before the answer leaves."""
+        return self._tools.keep(self._row(request, opened, verdict, decision, event))
+
+    def _row(self, request: Request, opened: Opened, verdict: Verdict, decision: Decision, event: Event) -> Row:
         sealed = opened.sealed
         click = Click(
             id=opened.id,
@@ -226,7 +271,7 @@ class Road:
             policy=self._tools.policy().version,
         )
         CLICKS.add(_CLICKED[event, decision.action])
-        return self._tools.keep(row(click, self._config.clicks))
+        return row(click, self._config.clicks)
 
     def _judged_page(
         self,

@@ -1,7 +1,7 @@
 """A request and an answer as plain values, and their way from and to ASGI. Knows HTTP; knows no link.
 
 The public listener is one ASGI callable without a framework in between: the road of a click is short enough to be read
-whole, and a framework's routing and response classes cost more than the click itself (docs/benchmarks.md).
+whole, and a framework's routing and response classes cost more than the click itself (`scripts/bench click`).
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ TURN = 4 << 20
 """Bytes after which the other file takes over, if it is empty: about 8,000 clicks, a second of the highest load."""
 
 _MARK = struct.Struct(">QQ")
-SETTLE_SECONDS = 0.25
+SETTLE_SECONDS = 0.5
 _LOOK_SECONDS = 0.003
 
 

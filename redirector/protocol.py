@@ -1,21 +1,22 @@
-"""uvicorn's HTTP protocol with the two limits that it lacks, and a short way for an answer that is whole.
+"""uvicorn's HTTP protocol with the two limits that it lacks, and two short ways.
 
-The limits: time and size of a request's head. A slow or endless head is cut before it costs anything. The short way: an
-ASGI extension, ``toc.answer``, by which an application hands over status, header block and body in one message; building
-and checking a header at a time costs more than a click. Knows nothing of links.
+The limits: time and size of a request's head. A slow or endless head is cut before it costs anything. The short ways: an
+ASGI extension, ``toc.answer``, by which an application hands over status, header block and body in one message; and
+`Doorkeeper`, which is shown each plain request before it is parsed. Building and checking a header at a time costs more
+than a click, and so do a task and its messages. Knows nothing of links.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from redirector.plain import Plain, read
 
 HEAD_SECONDS = 10.0
 MAX_HEAD = 65_536
@@ -24,35 +25,43 @@ MAX_HEAD = 65_536
 LINGER_SECONDS = 1.0
 """How long an idle connection stays open when the server ends: closing it at once would cut off a request under way."""
 
-# What a request must not have in order to be refused unparsed: a body, of whatever spelling, or a wish about the connection.
-_NOT_PLAIN = re.compile(rb"content-length|transfer-encoding|connection:[ \t]*close|upgrade|expect", re.IGNORECASE)
-
 ANSWER = "toc.answer"
 _EXTENSIONS: dict[str, dict[object, object]] = {ANSWER: {}}
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """capacity: requests in work at once; refusal: the whole answer, head and body, to the raw head of a plain GET."""
+Done = Callable[[int, bytes, bytes], None]
+"""Takes an answer: status, header lines with their CRLF, body."""
 
-    capacity: int
-    refusal: Callable[[bytes], bytes]
+
+class Doorkeeper(Protocol):
+    """Sees plain requests (`redirector.plain`) before they are parsed."""
+
+    def refusal(self, request: Plain) -> bytes | None:
+        """The whole answer past capacity; None where the request may come in."""
+
+    def begin(self, request: Plain, peer: str, done: Done) -> bool:
+        """Whether it was taken in hand: `done` is then called once, later. False: it goes the ordinary way."""
 
 
 class LimitedProtocol(HttpToolsProtocol):
     """Closes a connection whose request head is not complete in `HEAD_SECONDS` or grows over `MAX_HEAD` bytes.
 
-    With an `Admission` (see `limited`) a plain GET past capacity is refused before it is parsed: a flood of requests then
-    costs the clicks in work next to nothing. Everything else past capacity is the application's to refuse.
+    With a `Doorkeeper` (see `guarded`) a plain request past capacity is refused before it is parsed: a flood then costs
+    the clicks in work next to nothing. Everything else past capacity is the application's to refuse.
     """
 
-    admission: Admission | None = None
+    doorkeeper: Doorkeeper | None = None
+    arrived: list[tuple[LimitedProtocol, bytes]]
+    """By connections that were idle, in this turn of the loop."""
     _head_timer: asyncio.TimerHandle | None = None
     _head_size = 0
     _in_head = True
     _last = b""
     _ending = False
     _between = True
+    _held: bytes | None = None
+    """While the doorkeeper has a request in hand: what has come after it."""
+    _idle_since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -60,42 +69,100 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_timer()
+        self._held = None
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._held is not None:
+            self._held += data
+            self.flow.pause_reading()
+            return
+        if self.doorkeeper is None or not self._is_alone():
+            self._parse(data)
+            return
+        self._held = b""
+        if not self.arrived:
+            self.loop.call_soon(_take_all, self.arrived)
+        self.arrived.append((self, data))
+
+    def take(self, data: bytes) -> None:
+        """What has arrived on an idle connection."""
+        held = self._held
+        if held is None:
+            return  # the connection was lost since
+        assert self.doorkeeper is not None
+        request = read(data) if not self._ending and len(data) <= MAX_HEAD else None
+        if request is not None:
+            refusal = self.doorkeeper.refusal(request)
+            if refusal is not None:
+                self._finish(refusal)
+                return
+            if self.doorkeeper.begin(request, self.client[0] if self.client else "", self._answer):
+                self._end_timer()
+                return
+        self._held = None
+        if held:
+            self.flow.resume_reading()
+        self._parse(data + held)
+
+    def _parse(self, data: bytes) -> None:
+        """The ordinary way."""
         if self._in_head:
             if self._head_size + len(data) > MAX_HEAD and not self._head_ends_in_time(data):
                 self._refuse(b"431 Request Header Fields Too Large")
                 return
             self._head_size += len(data)
             self._last = data[-3:]
-        if self.admission is not None and len(self.tasks) >= self.admission.capacity and self._is_plain(data):
-            self._stay_idle()
-            self.transport.write(self.admission.refusal(data))
-            return
         super().data_received(data)
         if self._in_head and self._head_timer is None:  # most heads come in one piece and need no timer
             self._await_head()
 
-    def _is_plain(self, data: bytes) -> bool:
-        """Whether `data` is one whole request by GET without a body, and the connection waits for nothing else."""
-        return (
-            self._between
-            and (self.cycle is None or self.cycle.response_complete)
-            and not self._ending
-            and data.startswith(b"GET /")
-            and data.find(b"\r\n\r\n") == len(data) - 4
-            and b" HTTP/1.1\r\n" in data
-            and not _NOT_PLAIN.search(data)
-        )
+    def _is_alone(self) -> bool:
+        """Whether the connection waits for nothing: no request is under way, and no answer."""
+        idle = self.cycle is None or self.cycle.response_complete
+        return idle and self._between and not self._ending and not self.flow.write_paused
+
+    def _answer(self, status: int, head: bytes, body: bytes) -> None:
+        """To the request that the doorkeeper had in hand."""
+        if self._held is not None:
+            self._finish(_whole(self.server_state.default_headers, status, head, body, last=self._ending))
+
+    def _finish(self, answer: bytes) -> None:
+        held, self._held = self._held, None
+        if self.transport.is_closing():
+            return
+        self.server_state.total_requests += 1
+        self.transport.write(answer)
+        if self._ending:
+            self.transport.close()
+            return
+        self._stay_idle()
+        if held:
+            self.flow.resume_reading()
+            self.data_received(held)
 
     def _stay_idle(self) -> None:
-        """As after an answer of the ordinary road."""
+        """As after an answer of the ordinary road. One timer serves many answers: it looks itself when the last one was."""
+        loop: Any = self.loop
         self._head_size = 0
+        self._idle_since = loop.time()
         self._end_timer()
         if self.timeout_keep_alive_task is None:
-            loop: Any = self.loop
-            self.timeout_keep_alive_task = loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+            self._close_when_idle(self.timeout_keep_alive)
+
+    def _close_when_idle(self, seconds: float) -> None:
+        loop: Any = self.loop
+        self.timeout_keep_alive_task = loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def timeout_keep_alive_handler(self) -> None:
+        loop: Any = self.loop
+        rest = self._idle_since + self.timeout_keep_alive - loop.time()
+        if self._held is not None:
+            self._close_when_idle(self.timeout_keep_alive)
+        elif rest > 0:
+            self._close_when_idle(rest)
+        else:
+            super().timeout_keep_alive_handler()
 
     def _head_ends_in_time(self, data: bytes) -> bool:
         """Whether what exceeds the limit is body already; the end of the head may lie across two reads."""
@@ -148,6 +215,8 @@ class LimitedProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
             return
         self._ending = True
+        if self._held is not None:
+            return
         self.loop.call_later(LINGER_SECONDS, self._end_if_idle)
 
     def _end_if_idle(self) -> None:
@@ -185,9 +254,26 @@ class LimitedProtocol(HttpToolsProtocol):
             self.transport.close()
 
 
-def limited(admission: Admission) -> type[LimitedProtocol]:
-    """The protocol of a listener that sheds."""
-    return type("SheddingProtocol", (LimitedProtocol,), {"admission": admission})
+def guarded(doorkeeper: Doorkeeper) -> type[LimitedProtocol]:
+    """The protocol of a listener with a doorkeeper."""
+    return type("GuardedProtocol", (LimitedProtocol,), {"doorkeeper": doorkeeper, "arrived": []})
+
+
+def _take_all(arrived: list[tuple[LimitedProtocol, bytes]]) -> None:
+    """One after another, without a system call in between: code and its branches stay in the processor's caches."""
+    found = arrived.copy()
+    arrived.clear()
+    for protocol, data in found:
+        protocol.take(data)
+
+
+def _whole(more: list[tuple[bytes, bytes]], status: int, head: bytes, body: bytes, *, last: bool) -> bytes:
+    """An answer. `more`: the server's own headers; last: the connection ends with it."""
+    lines = [STATUS_LINE[status]]
+    for name, value in more:
+        lines += (name, b": ", value, b"\r\n")
+    lines += (head, b"connection: close\r\n\r\n" if last else b"\r\n", body)
+    return b"".join(lines)
 
 
 class Cycle(RequestResponseCycle):
@@ -205,11 +291,8 @@ class Cycle(RequestResponseCycle):
         assert not self.response_started
         self.response_started = self.response_complete = True
         self.waiting_for_100_continue = False
-        lines = [STATUS_LINE[message["status"]]]
-        for name, value in self.default_headers:
-            lines += (name, b": ", value, b"\r\n")
-        lines += (message["head"], b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n", message["body"])
-        self.transport.write(b"".join(lines))
+        status, head, body = message["status"], message["head"], message["body"]
+        self.transport.write(_whole(self.default_headers, status, head, body, last=not self.keep_alive))
         self.message_event.set()
         if not self.keep_alive:
             self.transport.close()

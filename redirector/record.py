@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import struct
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -54,15 +56,14 @@ class _Batch:
     """Rows as msgpack, and who waits for each."""
 
     rows: list[bytes] = field(default_factory=list)
-    waiting: list[asyncio.Future[Kept]] = field(default_factory=list)
+    waiting: list[Callable[[Kept], None]] = field(default_factory=list)
     timer: asyncio.TimerHandle | None = None
     number: int = 0
 
     def done(self, kept: Kept) -> None:
-        RECORDS.add((kept.value,), len(self.waiting))
-        for future in self.waiting:
-            if not future.done():
-                future.set_result(kept)
+        RECORDS.add((kept.value,), len(self.rows))
+        for tell in self.waiting:
+            tell(kept)
 
 
 class Recorder(asyncio.Protocol):
@@ -92,22 +93,29 @@ class Recorder(asyncio.Protocol):
 
     def keep(self, row: Row) -> asyncio.Future[Kept]:
         """Keep one row of `redirector.clicks.COLUMNS`; done when it is durable."""
+        future: asyncio.Future[Kept] = self._loop.create_future()
+        self.keep_then(row, partial(_settle, future))
+        return future
+
+    def keep_then(self, row: Row, tell: Callable[[Kept], None]) -> None:
+        """The same; `tell` is called later, and must not raise."""
         encoded = self._encode(row)
         batch = self._next
         if batch is None:
             batch = self._next = _Batch()
             self._loop.call_soon(self._send)
-        future: asyncio.Future[Kept] = self._loop.create_future()
         batch.rows.append(encoded)
-        batch.waiting.append(future)
-        return future
+        batch.waiting.append(tell)
 
     async def close(self) -> None:
         """Wait for what is under way."""
         self._closing = True
         if self._connecting is not None:
             self._connecting.cancel()
-        waiting = {future for batch in self._sent.values() for future in batch.waiting}
+        waiting = []
+        for batch in self._sent.values():
+            waiting.append(self._loop.create_future())
+            batch.waiting.append(partial(_settle, waiting[-1]))
         if waiting:
             await asyncio.wait(waiting, timeout=CLOSE_SECONDS)
         if self._spooling is not None:
@@ -200,3 +208,8 @@ class Recorder(asyncio.Protocol):
     async def _connect_once(self) -> None:
         with contextlib.suppress(OSError):
             await self._loop.create_unix_connection(lambda: self, str(self._path))
+
+
+def _settle(future: asyncio.Future[Kept], kept: Kept) -> None:
+    if not future.done():  # whoever waited may have given up
+        future.set_result(kept)

@@ -63,6 +63,10 @@ class SunsetRoad:
         page = Page.NOT_SENT if Flag.FORM in sealed.flags else Page.SUNSET
         return self._page(request, page, sealed, url, host, token)
 
+    def begin(self, _request: Request, _rest: str, _done: object) -> bool:
+        """A page for a person is never in such a hurry."""
+        return False
+
     async def _button(self, request: Request, sealed: Sealed, url: Url, host: str, token: str) -> Answer:
         ours = request.header(b"sec-fetch-site") in ("", "same-origin", "none")
         fields = (await form(request) if ours else None) or {}

@@ -36,6 +36,9 @@ from toc.store.writing import insert
 log = structlog.get_logger("toc.alerting")
 
 LOOK_SECONDS = 1.0
+
+STORE_SECONDS = 60.0
+"""How often the position is stored while nothing is told. What was read since is read again after a restart."""
 PART = 1000
 POSITION = "alerts"
 """The row of `shipments`; no name of `[[push]]` may be this one."""
@@ -99,6 +102,7 @@ class Watch:
         self._longest = max([rule.minutes for rule in settings.rules if rule.clicks > 1], default=0)
         self._read: int | None = None
         self._stored = 0
+        self._stored_at = clock()
         self._hits_read = 0
         self._told: dict[int, Alert] = {}
         self._number = 0
@@ -169,7 +173,8 @@ class Watch:
         places = [cause.place for cause in left if cause.on == "click"] + self._gatherer.waiting("click")
         position = min([self._read or 0, *(place - 1 for place in places)])
         convicted = [cause.place for cause in told if cause.on == "conviction"]
-        if position <= self._stored and not convicted:
+        moved = position > self._stored and (told or self._clock() >= self._stored_at + STORE_SECONDS)
+        if not moved and not convicted:
             return
         async with self._engine.begin() as connection:
             row = update(shipments).where(shipments.c.target == POSITION)
@@ -177,7 +182,7 @@ class Watch:
             for start in range(0, len(convicted), PART):
                 alerted = update(hits).where(hits.c.id.in_(convicted[start : start + PART]))
                 await connection.execute(alerted.values(alerted=self._now()))
-        self._stored = max(position, self._stored)
+        self._stored, self._stored_at = max(position, self._stored), self._clock()
 
 
 def _cause(place: int, on: str, time: datetime, click: dict[str, Any], **more: str) -> Cause:

@@ -266,7 +266,7 @@ def open_path(
 
     Returns the seal, the host part and the exact token. Raises BadLink, StoreNeeded.
     """
-    failure: BadLink = BadLink("not a token")
+    failure: BadLink | None = None
     host, slash, rest = path.partition("/")
     if rest[:1] in _VERSIONS and rest[-1:] == "x":  # nearly always: the token and nothing else
         try:
@@ -283,7 +283,7 @@ def open_path(
             raise
         except BadLink as error:
             failure = error
-    raise failure
+    raise failure or BadLink("not a token")
 
 
 def recipient_ref(address: str, keyset: Keyset) -> bytes:

@@ -25,7 +25,7 @@ from redirector.app import App, Limits, Links
 from redirector.branding import load_branding
 from redirector.click import Road, Tools
 from redirector.pages import Renderer
-from redirector.protocol import Admission, LimitedProtocol, limited
+from redirector.protocol import Doorkeeper, LimitedProtocol, guarded
 from redirector.rate import Network, RateLimiter
 from redirector.record import Recorder
 from redirector.spool import Spool
@@ -77,7 +77,7 @@ async def _serve(startup: Startup, place: Place, ready: Callable[[], None]) -> N
     app = application(startup, knowledge, recorder, place.database)
     refreshing = asyncio.create_task(refresh_for_ever(knowledge, Teller(live, folder_of_all(), utc_now)))
     try:
-        await serve_http(app, place.listener, tls_of(startup, public=True), ready, _admission(app, config))
+        await serve_http(app, place.listener, tls_of(startup, public=True), ready, app)
     finally:
         refreshing.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -99,7 +99,7 @@ async def _serve_sunset(startup: Startup, place: Place, ready: Callable[[], None
     renderer = _renderer(config)
     road = SunsetRoad(keyset, reader.stored, utc_now, renderer, config.clicks.nonce_seconds)
     app = _app(road, renderer, config)
-    await serve_http(app, place.listener, tls_of(startup, public=True), ready, _admission(app, config))
+    await serve_http(app, place.listener, tls_of(startup, public=True), ready, app)
 
 
 def application(startup: Startup, knowledge: Knowledge, recorder: Recorder, database: str | None) -> App:
@@ -115,10 +115,6 @@ def _app(road: Links, renderer: Renderer, config: Config) -> App:
     proxies = networks(config.service.trusted_proxies)
     bad = RateLimiter(config.clicks.rate, config.clicks.burst, proxies)
     return App(road, renderer, config, Limits(config.clicks.capacity, proxies), bad)
-
-
-def _admission(app: App, config: Config) -> Admission:
-    return Admission(config.clicks.capacity, app.refusal)
 
 
 def _renderer(config: Config) -> Renderer:
@@ -163,6 +159,7 @@ def _tools(knowledge: Knowledge, reader: StoreReader, recorder: Recorder) -> Too
         revoked=revoked,
         networks=reader.networks,
         keep=recorder.keep,
+        keep_then=recorder.keep_then,
         nonce_key=key,
         clock=utc_now,
         new_id=Ids(),
@@ -213,12 +210,12 @@ async def serve_http(
     listener: socket.socket,
     tls: ssl.SSLContext | None,
     ready: Callable[[], None],
-    admission: Admission | None = None,
+    doorkeeper: Doorkeeper | None = None,
 ) -> None:
     """uvicorn on a bound socket, until SIGTERM; then what was begun is finished."""
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
-        http=limited(admission) if admission else LimitedProtocol,
+        http=guarded(doorkeeper) if doorkeeper else LimitedProtocol,
         loop="none",
         ws="none",
         lifespan="off",

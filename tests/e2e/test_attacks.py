@@ -7,6 +7,7 @@ a client says of itself is not believed; one request gets one answer; whoever is
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import threading
 import time
@@ -366,6 +367,53 @@ def test_slow_clients_are_cut_off_and_hinder_nobody(service: Service, link: str)
     for raw in slow:
         assert status(found[raw]) in (0, 400, 408), raw
         assert b"never closed" not in found[raw], raw
+
+
+@pytest.mark.parametrize("path", ["", "?lang=ja", "%3E", "&utm_source=x", "/", "x", "xx%20y", "?a=b#c"])
+@pytest.mark.parametrize("action", ["allow", "warn", "block"])
+def test_both_roads_of_a_click_say_the_same(service: Service, roads: dict[str, str], action: str, path: str) -> None:
+    """A request in one piece goes the short way, one in two pieces the ordinary one (`redirector.protocol`)."""
+    link = roads[action]
+    answers = [head_and_body(ask_in(service, link + path, pieces)) for pieces in (1, 2)]
+    assert answers[0] == answers[1]
+    rows = service.clicks(host=f"{action}.roads.example")[:2]
+    if int(answers[0][0].split()[1]) in (200, 302, 403):
+        for name in ("event", "action", "level", "reasons", "matches", "actor", "actor_reason", "user_agent", "client"):
+            assert rows[0][name] == rows[1][name], name
+
+
+@pytest.fixture(scope="module")
+def roads(service: Service) -> dict[str, str]:
+    for action in ("warn", "block"):
+        value = f"{action}.roads.example"
+        service.call("POST", "/v1/objects", json={"type": "domain", "value": value, "action": action})
+    links = {action: service.link(f"http://{action}.roads.example/") for action in ("allow", "warn", "block")}
+    for action, status_ in (("allow", 302), ("warn", 200), ("block", 403)):
+        service.page(links[action], status_)
+    return links
+
+
+def ask_in(service: Service, link: str, pieces: int) -> bytes:
+    address = urlsplit(service.public)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in READER.items())
+    raw = f"GET {link.removeprefix(service.public)} HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode()
+    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start in range(0, len(raw), -(-len(raw) // pieces)):
+            connection.sendall(raw[start : start + -(-len(raw) // pieces)])
+            time.sleep(0.05)
+        head, _, body = connection.recv(1 << 20).partition(b"\r\n\r\n")
+        length = int(re.search(rb"content-length: (\d+)", head)[1])
+        while len(body) < length:
+            body += connection.recv(1 << 20)
+    return head + b"\r\n\r\n" + body
+
+
+def head_and_body(answer: bytes) -> tuple[bytes, bytes]:
+    """Without what differs between any two clicks: date, reference, nonce."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    head = re.sub(rb"date: [^\r]*\r\n|content-length: \d+", b"", head)
+    return head, re.sub(rb'[0-9a-f]{32}|name="nonce" value="[^"]+"', b"", body)
 
 
 @pytest.fixture(scope="module")

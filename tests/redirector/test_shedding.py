@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 import uvicorn
 
-from redirector.protocol import Admission, limited
+from redirector.plain import Plain
+from redirector.protocol import Done, guarded
 
 REFUSED = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\n\r\nno"
 PLAIN = b"GET /u/x HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -23,10 +24,20 @@ async def app(scope, receive, send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
+class Full:
+    """Refuses whatever it is shown."""
+
+    def refusal(self, _request: Plain) -> bytes:
+        return REFUSED
+
+    def begin(self, _request: Plain, _peer: str, _done: Done) -> bool:
+        raise AssertionError
+
+
 @pytest.fixture
 async def port() -> AsyncIterator[int]:
     """A server that has no capacity at all for plain requests."""
-    protocol = limited(Admission(0, lambda head: REFUSED))
+    protocol = guarded(Full())
     config = uvicorn.Config(app, host="127.0.0.1", port=0, http=protocol, log_config=None, lifespan="off")
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())

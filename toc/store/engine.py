@@ -66,6 +66,7 @@ SQLITE_PRAGMAS = (
     f"PRAGMA busy_timeout={BUSY_MS}",
     "PRAGMA foreign_keys=ON",
     "PRAGMA cache_size=-65536",  # 64 MiB
+    "PRAGMA wal_autocheckpoint=8192",  # 32 MiB of log: at SQLite's 4 it is written into the database all the time
 )
 
 
