@@ -6,7 +6,6 @@ URL ─▶ parse ─▶ first seen (SQLite) ─▶ forms ─▶ lists, 10,000 ob
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import statistics
 import threading
@@ -23,6 +22,7 @@ from toc.sightings import StoreReader
 from toc.store import engine
 from toc.url import parse
 from toc.verdict import Verdict
+from toc.worker import settle_memory
 
 ROUNDS = 5
 OBJECTS = 10_000
@@ -96,7 +96,7 @@ def measure(folder: Path, questions: Callable[[int], list[str]]) -> dict[str, fl
             times.append(time.perf_counter() - start)
         return rates, sorted(times)
 
-    gc.freeze()
+    settle_memory()
     rates, times = asyncio.run(run())
     return {
         "whole verdicts/s": round(statistics.median(rates)),
@@ -123,6 +123,7 @@ def swaps(folder: Path, questions: list[str], times: int) -> dict[str, float]:
             lists.reload_if_changed()
         done.set()
 
+    settle_memory()
     thread = threading.Thread(target=swap)
     worst, count = 0.0, 0
     thread.start()

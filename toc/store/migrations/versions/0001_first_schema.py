@@ -13,34 +13,84 @@ depends_on = None
 
 
 def upgrade() -> None:
+    _mails()
+    _clicks()
+    _reputation()
+    _staff()
+
+
+def _mails() -> None:
+    """Rewritten mails: people, messages, who holds them, their links."""
     op.create_table(
-        "api_keys",
-        sa.Column("id", sa.String(length=16), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
-        sa.Column("scopes", sa.Text(), nullable=False),
-        sa.Column("created", sa.BigInteger(), nullable=False),
-        sa.Column("revoked", sa.BigInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("digest"),
+        "people",
+        sa.Column("ref", sa.LargeBinary(length=8), nullable=False),
+        sa.Column("address", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("ref"),
     )
+    op.create_index("people_address", "people", ["address"], unique=False)
     op.create_table(
-        "audit",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        "messages",
+        sa.Column("ref", sa.LargeBinary(length=8), nullable=False),
         sa.Column("time", sa.BigInteger(), nullable=False),
-        sa.Column("actor", sa.Text(), nullable=False),
-        sa.Column("verb", sa.String(length=32), nullable=False),
+        sa.Column("message_id", sa.Text(), nullable=False),
+        sa.Column("sender_ref", sa.LargeBinary(length=8), nullable=True),
         sa.Column("subject", sa.Text(), nullable=False),
-        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("direction", sa.SmallInteger(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("complete", sa.Boolean(), nullable=False),
+        sa.Column("worst_level", sa.SmallInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("ref"),
+    )
+    op.create_index("messages_message_id", "messages", ["message_id"], unique=False)
+    op.create_index("messages_sender", "messages", ["sender_ref"], unique=False)
+    op.create_index("messages_time", "messages", ["time"], unique=False)
+    op.create_table(
+        "holders",
+        sa.Column("message_ref", sa.LargeBinary(length=8), nullable=False),
+        sa.Column("recipient_ref", sa.LargeBinary(length=8), nullable=False),
+        sa.PrimaryKeyConstraint("message_ref", "recipient_ref"),
+    )
+    op.create_index("holders_recipient", "holders", ["recipient_ref"], unique=False)
+    op.create_table(
+        "links",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("message_ref", sa.LargeBinary(length=8), nullable=False),
+        sa.Column("part", sa.String(length=64), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("spelling", sa.Text(), nullable=False),
+        sa.Column("host", sa.Text(), nullable=False),
+        sa.Column("domain", sa.Text(), nullable=False),
+        sa.Column("outcome", sa.String(length=16), nullable=False),
+        sa.Column("reason", sa.String(length=32), nullable=False),
+        sa.Column("link", sa.Text(), nullable=True),
+        sa.Column("level", sa.SmallInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
-    op.create_index("audit_time", "audit", ["time"], unique=False)
+    op.create_index("links_domain", "links", ["domain"], unique=False)
+    op.create_index("links_host", "links", ["host"], unique=False)
+    op.create_index("links_message", "links", ["message_ref"], unique=False)
     op.create_table(
-        "changes",
-        sa.Column("name", sa.String(length=16), nullable=False),
-        sa.Column("counter", sa.BigInteger(), nullable=False),
+        "stored_links",
+        sa.Column("id", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("field", sa.LargeBinary(), nullable=False),
+        sa.Column("time", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
+        "first_seen",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("time", sa.BigInteger(), nullable=False),
+        sa.Column("days", sa.Integer(), nullable=False),
+        sa.Column("last_day", sa.Integer(), nullable=False),
+        sa.Column("messages", sa.BigInteger(), nullable=False),
+        sa.Column("people", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("name"),
     )
+
+
+def _clicks() -> None:
+    """Clicks, what was made of them, and how far they were pushed."""
     op.create_table(
         "clicks",
         sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -77,15 +127,16 @@ def upgrade() -> None:
     op.create_index("clicks_recipient", "clicks", ["recipient_ref", "time"], unique=False)
     op.create_index("clicks_time", "clicks", ["time"], unique=False)
     op.create_table(
-        "first_seen",
-        sa.Column("name", sa.Text(), nullable=False),
+        "reports",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("time", sa.BigInteger(), nullable=False),
-        sa.Column("days", sa.Integer(), nullable=False),
-        sa.Column("last_day", sa.Integer(), nullable=False),
-        sa.Column("messages", sa.BigInteger(), nullable=False),
-        sa.Column("people", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("name"),
+        sa.Column("click", sa.String(length=32), nullable=False),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("done", sa.BigInteger(), nullable=True),
+        sa.Column("done_by", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
     )
+    op.create_index("reports_open", "reports", ["done", "time"], unique=False)
     op.create_table(
         "hits",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -100,47 +151,17 @@ def upgrade() -> None:
     op.create_index("hits_once", "hits", ["source", "entry", "click", "link"], unique=True)
     op.create_index("hits_time", "hits", ["time"], unique=False)
     op.create_table(
-        "holders",
-        sa.Column("message_ref", sa.LargeBinary(length=8), nullable=False),
-        sa.Column("recipient_ref", sa.LargeBinary(length=8), nullable=False),
-        sa.PrimaryKeyConstraint("message_ref", "recipient_ref"),
+        "shipments",
+        sa.Column("target", sa.String(length=128), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("error", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("target"),
     )
-    op.create_index("holders_recipient", "holders", ["recipient_ref"], unique=False)
-    op.create_table(
-        "links",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("message_ref", sa.LargeBinary(length=8), nullable=False),
-        sa.Column("part", sa.String(length=64), nullable=False),
-        sa.Column("kind", sa.String(length=16), nullable=False),
-        sa.Column("url", sa.Text(), nullable=False),
-        sa.Column("spelling", sa.Text(), nullable=False),
-        sa.Column("host", sa.Text(), nullable=False),
-        sa.Column("domain", sa.Text(), nullable=False),
-        sa.Column("outcome", sa.String(length=16), nullable=False),
-        sa.Column("reason", sa.String(length=32), nullable=False),
-        sa.Column("link", sa.Text(), nullable=True),
-        sa.Column("level", sa.SmallInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-    )
-    op.create_index("links_domain", "links", ["domain"], unique=False)
-    op.create_index("links_host", "links", ["host"], unique=False)
-    op.create_index("links_message", "links", ["message_ref"], unique=False)
-    op.create_table(
-        "messages",
-        sa.Column("ref", sa.LargeBinary(length=8), nullable=False),
-        sa.Column("time", sa.BigInteger(), nullable=False),
-        sa.Column("message_id", sa.Text(), nullable=False),
-        sa.Column("sender_ref", sa.LargeBinary(length=8), nullable=True),
-        sa.Column("subject", sa.Text(), nullable=False),
-        sa.Column("direction", sa.SmallInteger(), nullable=False),
-        sa.Column("size", sa.BigInteger(), nullable=False),
-        sa.Column("complete", sa.Boolean(), nullable=False),
-        sa.Column("worst_level", sa.SmallInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("ref"),
-    )
-    op.create_index("messages_message_id", "messages", ["message_id"], unique=False)
-    op.create_index("messages_sender", "messages", ["sender_ref"], unique=False)
-    op.create_index("messages_time", "messages", ["time"], unique=False)
+
+
+def _reputation() -> None:
+    """Objects and revocations; the counters by which workers see a change."""
     op.create_table(
         "objects",
         sa.Column("id", sa.String(length=32), nullable=False),
@@ -157,24 +178,6 @@ def upgrade() -> None:
     )
     op.create_index("objects_value", "objects", ["type", "value", "action"], unique=True)
     op.create_table(
-        "people",
-        sa.Column("ref", sa.LargeBinary(length=8), nullable=False),
-        sa.Column("address", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("ref"),
-    )
-    op.create_index("people_address", "people", ["address"], unique=False)
-    op.create_table(
-        "reports",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("time", sa.BigInteger(), nullable=False),
-        sa.Column("click", sa.String(length=32), nullable=False),
-        sa.Column("url", sa.Text(), nullable=False),
-        sa.Column("done", sa.BigInteger(), nullable=True),
-        sa.Column("done_by", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-    )
-    op.create_index("reports_open", "reports", ["done", "time"], unique=False)
-    op.create_table(
         "revocations",
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("ref", sa.LargeBinary(length=32), nullable=False),
@@ -184,20 +187,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("kind", "ref"),
     )
     op.create_table(
-        "shipments",
-        sa.Column("target", sa.String(length=128), nullable=False),
-        sa.Column("seq", sa.BigInteger(), nullable=False),
-        sa.Column("failures", sa.Integer(), nullable=False),
-        sa.Column("error", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("target"),
+        "changes",
+        sa.Column("name", sa.String(length=16), nullable=False),
+        sa.Column("counter", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
     )
-    op.create_table(
-        "stored_links",
-        sa.Column("id", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("field", sa.LargeBinary(), nullable=False),
-        sa.Column("time", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("id"),
-    )
+
+
+def _staff() -> None:
+    """Who may do what, and what they did. Sessions refer to users."""
     op.create_table(
         "users",
         sa.Column("name", sa.String(length=128), nullable=False),
@@ -221,3 +219,25 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["user"], ["users.name"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("digest"),
     )
+    op.create_table(
+        "api_keys",
+        sa.Column("id", sa.String(length=16), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("scopes", sa.Text(), nullable=False),
+        sa.Column("created", sa.BigInteger(), nullable=False),
+        sa.Column("revoked", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("digest"),
+    )
+    op.create_table(
+        "audit",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("time", sa.BigInteger(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("verb", sa.String(length=32), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("audit_time", "audit", ["time"], unique=False)
