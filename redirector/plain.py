@@ -14,6 +14,8 @@ _NAME = (string.ascii_lowercase + string.digits + "!#$%&'*+-.^_`|~").encode()
 _TEXT = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
 
+_WISHES = frozenset({b"connection", b"proxy-connection"})  # the second is no standard, but the parser heeds it
+
 
 class Plain(NamedTuple):
     """target: path and query, as they were sent; headers: lower-case names, of repeated ones the last."""
@@ -38,7 +40,7 @@ def read(data: bytes) -> Plain | None:
         name, value = name.lower(), value.lstrip(b" \t")
         if not (name and colon) or name.translate(None, _NAME):
             return None
-        if name in _FRAMING or (name == b"connection" and value.lower() != b"keep-alive"):
+        if name in _FRAMING or (name in _WISHES and value.lower() != b"keep-alive"):
             return None
         headers[name] = value
     return Plain(target, headers)

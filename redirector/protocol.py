@@ -14,9 +14,12 @@ from typing import Any, Protocol
 from urllib.parse import unquote
 
 import httptools
+import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from redirector.plain import Plain, read
+
+log = structlog.get_logger("redirector.protocol")
 
 HEAD_SECONDS = 10.0
 MAX_HEAD = 65_536
@@ -72,6 +75,14 @@ class LimitedProtocol(HttpToolsProtocol):
         self._held = None
         super().connection_lost(exc)
 
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """A client that has sent all may still read: what it asked for is answered, then the connection ends."""
+        under_way = self._between and self.cycle is not None and not self.cycle.response_complete
+        if self.scheme == "https" or not (under_way or self._held is not None):
+            return None  # TLS knows no half-closed connection
+        self.shutdown()
+        return True
+
     def data_received(self, data: bytes) -> None:
         if self._held is not None:
             self._held += data
@@ -114,8 +125,15 @@ class LimitedProtocol(HttpToolsProtocol):
             self._head_size += len(data)
             self._last = data[-3:]
         super().data_received(data)
-        if self._in_head and self._head_timer is None:  # most heads come in one piece and need no timer
+        if self._head_timer is None and (
+            self._in_head or self._is_forgotten()
+        ):  # most heads come whole and need no timer
             self._await_head()
+
+    def _is_forgotten(self) -> bool:
+        """No answer is due and no timer runs: what came was no request, as an empty line or the rest of a body."""
+        idle = self.cycle is None or self.cycle.response_complete
+        return idle and self.timeout_keep_alive_task is None and not self.transport.is_closing()
 
     def _is_alone(self) -> bool:
         """Whether the connection waits for nothing: no request is under way, and no answer."""
@@ -215,12 +233,10 @@ class LimitedProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
             return
         self._ending = True
-        if self._held is not None:
-            return
         self.loop.call_later(LINGER_SECONDS, self._end_if_idle)
 
     def _end_if_idle(self) -> None:
-        if self.cycle is None or self.cycle.response_complete:
+        if self._held is None and (self.cycle is None or self.cycle.response_complete):
             self.transport.close()
 
     def _take_url(self) -> None:
@@ -264,7 +280,11 @@ def _take_all(arrived: list[tuple[LimitedProtocol, bytes]]) -> None:
     found = arrived.copy()
     arrived.clear()
     for protocol, data in found:
-        protocol.take(data)
+        try:
+            protocol.take(data)
+        except Exception:  # it is its own fault alone
+            log.exception("connection_failed")
+            protocol.transport.abort()
 
 
 def _whole(more: list[tuple[bytes, bytes]], status: int, head: bytes, body: bytes, *, last: bool) -> bytes:

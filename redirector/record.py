@@ -63,7 +63,10 @@ class _Batch:
     def done(self, kept: Kept) -> None:
         RECORDS.add((kept.value,), len(self.rows))
         for tell in self.waiting:
-            tell(kept)
+            try:
+                tell(kept)
+            except Exception:  # the others of the batch wait for their answers too
+                log.exception("answer_failed")
 
 
 class Recorder(asyncio.Protocol):

@@ -24,6 +24,8 @@ class Porter:
         return None
 
     def begin(self, request: Plain, _peer: str, done: Done) -> bool:
+        if request.target == b"/poison":
+            raise RuntimeError
         if request.target.startswith(b"/slow"):
             self.waiting.append((request.target, done))
             return True
@@ -175,4 +177,62 @@ async def test_a_request_in_hand_outlasts_the_idle_time(running: Running) -> Non
         await asyncio.sleep(wait)
         await running.porter.answer()
         assert await read_body(reader) == b"/slow"
+    writer.close()
+
+
+@pytest.mark.parametrize(("path", "answer"), [(b"/a", b"app /a"), (b"/slow", b"/slow")])
+async def test_a_client_that_has_sent_all_still_gets_its_answer(running: Running, path: bytes, answer: bytes) -> None:
+    reader, writer = await running.connect()
+    writer.write(get(path))
+    writer.write_eof()
+    if path == b"/slow":
+        await asyncio.sleep(1.5)  # longer than idle connections linger at an end
+        await running.porter.answer()
+    async with asyncio.timeout(5):
+        found = await reader.read()
+    assert found.endswith(b"\r\n\r\n" + answer)
+    writer.close()
+
+
+async def test_half_a_request_and_an_end_is_an_end(running: Running) -> None:
+    reader, writer = await running.connect()
+    writer.write(get(b"/a")[:20])
+    writer.write_eof()
+    async with asyncio.timeout(5):
+        assert await reader.read() == b""
+    writer.close()
+
+
+async def test_one_that_fails_takes_no_other_along(running: Running) -> None:
+    clients = [await running.connect() for _ in range(6)]
+    for number, (_, writer) in enumerate(clients):
+        writer.write(get(b"/poison" if number == 2 else b"/a"))
+    for number, (reader, writer) in enumerate(clients):
+        if number == 2:
+            assert await reader.read() == b""
+        else:
+            assert await read_body(reader) == b"app /a"
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (get(b"/a"), b"\r\n"),
+        (b"GET /a HTTP/1.1\r\nHost: x\r\n", b"\r\n", b"\r\n"),
+        (b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n", b"b"),
+    ],
+    ids=["an empty line", "an empty line, the ordinary way", "a piece of a body that nobody reads"],
+)
+async def test_a_byte_or_two_hold_no_connection(
+    running: Running, pieces: tuple[bytes, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("redirector.protocol.HEAD_SECONDS", 0.5)
+    reader, writer = await running.connect()
+    for piece in pieces:
+        writer.write(piece)
+        await writer.drain()
+        await asyncio.sleep(0.1)
+    async with asyncio.timeout(5):
+        await reader.read()  # up to the end
     writer.close()
