@@ -6,10 +6,10 @@ import contextlib
 import random
 import socket
 
-LOWEST = 10_000
+LOWEST = 11_000
 HIGHEST = 32_000
 """Below what Linux gives to outgoing connections (ip(7), ip_local_port_range), so that none of those takes a port between
-the moment it is chosen and the moment its server listens."""
+the moment it is chosen and the moment its server listens; and above 10080, which browsers refuse."""
 
 
 def free_port() -> int:

@@ -15,12 +15,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import structlog
 import uvicorn
 import uvloop
 
 from redirector import metrics
+from redirector.accepting import Acceptor
 from redirector.app import App, Limits, Links
 from redirector.branding import load_branding
 from redirector.click import Road, Tools
@@ -46,6 +48,8 @@ log = structlog.get_logger("toc.worker")
 
 ACCEPT_SECONDS = 0.05
 """Longer than a turn of the event loop takes under load."""
+
+BACKLOG = 2048
 
 REFRESH_SECONDS = 0.25
 """How often the files of `Knowledge` are looked at: a change is effective on every worker within a second."""
@@ -187,21 +191,29 @@ class Ids:
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server that says when it answers."""
+    """uvicorn's server that takes in connections by an `Acceptor`, and says when it answers."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, listener: socket.socket, ready: Callable[[], None]) -> None:
         super().__init__(config)
+        self._listener = listener
         self._ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        await super().startup([])
+        self._acceptor = Acceptor(self._listener, self._protocol, self.config.ssl)
+        self._acceptor.start()
         self._ready()
+
+    def _protocol(self) -> asyncio.Protocol:
+        kind: Any = self.config.http_protocol_class
+        made: asyncio.Protocol = kind(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        return made
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """First no new connections; those that were accepted in the same moment become known before all are told."""
-        for server in self.servers:
-            server.close()
+        self._acceptor.stop()
         await asyncio.sleep(ACCEPT_SECONDS)
+        self._listener.close()
         await super().shutdown(sockets)
 
 
@@ -225,14 +237,14 @@ async def serve_http(
         proxy_headers=False,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=10,
-        backlog=2048,
     )
     config.load()
     config.ssl = tls
     settle_memory()
     # uvicorn raises the signal that ended it once more: by then `serve` has returned, and this process ends by itself.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    await Server(config, ready).serve(sockets=[listener])
+    listener.listen(BACKLOG)
+    await Server(config, listener, ready).serve()
 
 
 def settle_memory() -> None:
