@@ -43,7 +43,7 @@ class Tools:
     revoked:  whether a link, its message or its recipient was revoked
     networks: from how many networks a link was clicked so far (asked only where a profile limits it)
     keep:     puts a record where it is durable
-    keep_then: the same without waiting; the callable is told later, and must not raise
+    keep_then: the same without waiting; the callable is told later
     """
 
     keyset: Callable[[], Keyset]

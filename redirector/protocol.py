@@ -53,6 +53,7 @@ class LimitedProtocol(HttpToolsProtocol):
     the clicks in work next to nothing. Everything else past capacity is the application's to refuse.
     """
 
+    head_seconds = HEAD_SECONDS
     doorkeeper: Doorkeeper | None = None
     arrived: list[tuple[LimitedProtocol, bytes]]
     """By connections that were idle, in this turn of the loop."""
@@ -125,9 +126,8 @@ class LimitedProtocol(HttpToolsProtocol):
             self._head_size += len(data)
             self._last = data[-3:]
         super().data_received(data)
-        if self._head_timer is None and (
-            self._in_head or self._is_forgotten()
-        ):  # most heads come whole and need no timer
+        # Most heads come whole and need no timer.
+        if self._head_timer is None and (self._in_head or self._is_forgotten()):
             self._await_head()
 
     def _is_forgotten(self) -> bool:
@@ -254,7 +254,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _await_head(self) -> None:
         loop: Any = self.loop
-        self._head_timer = loop.call_later(HEAD_SECONDS, self._refuse, b"408 Request Timeout")
+        self._head_timer = loop.call_later(self.head_seconds, self._refuse, b"408 Request Timeout")
 
     def _end_timer(self) -> None:
         if self._head_timer is not None:

@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 
 from redirector.plain import Plain
-from redirector.protocol import Done, guarded
+from redirector.protocol import Done, LimitedProtocol, guarded
 
 
 @dataclass
@@ -47,6 +47,7 @@ class Running:
     porter: Porter
     port: int
     server: uvicorn.Server
+    protocol: type[LimitedProtocol]
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.port)
@@ -62,14 +63,15 @@ async def app(scope, receive, send) -> None:
 @pytest.fixture
 async def running() -> AsyncIterator[Running]:
     porter = Porter()
+    protocol = guarded(porter)
     config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, http=guarded(porter), log_config=None, lifespan="off", timeout_keep_alive=1
+        app, host="127.0.0.1", port=0, http=protocol, log_config=None, lifespan="off", timeout_keep_alive=1
     )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110 - uvicorn tells it by this attribute alone
         await asyncio.sleep(0.01)
-    yield Running(porter, server.servers[0].sockets[0].getsockname()[1], server)
+    yield Running(porter, server.servers[0].sockets[0].getsockname()[1], server, protocol)
     server.should_exit = True
     await task
 
@@ -224,10 +226,8 @@ async def test_one_that_fails_takes_no_other_along(running: Running) -> None:
     ],
     ids=["an empty line", "an empty line, the ordinary way", "a piece of a body that nobody reads"],
 )
-async def test_a_byte_or_two_hold_no_connection(
-    running: Running, pieces: tuple[bytes, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("redirector.protocol.HEAD_SECONDS", 0.5)
+async def test_a_byte_or_two_hold_no_connection(running: Running, pieces: tuple[bytes, ...]) -> None:
+    running.protocol.head_seconds = 0.5
     reader, writer = await running.connect()
     for piece in pieces:
         writer.write(piece)
