@@ -234,5 +234,6 @@ async def test_a_byte_or_two_hold_no_connection(running: Running, pieces: tuple[
         await writer.drain()
         await asyncio.sleep(0.1)
     async with asyncio.timeout(5):
-        await reader.read()  # up to the end
+        await reader.read()
+    assert reader.at_eof()
     writer.close()
