@@ -9,6 +9,8 @@ than a click, and so do a task and its messages. Knows nothing of links.
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 from urllib.parse import unquote
@@ -27,6 +29,9 @@ MAX_HEAD = 65_536
 
 LINGER_SECONDS = 1.0
 """How long an idle connection stays open when the server ends: closing it at once would cut off a request under way."""
+
+PORTION_SECONDS = 0.01
+"""How long the loop works on what has arrived before it looks what else has."""
 
 ANSWER = "toc.answer"
 _EXTENSIONS: dict[str, dict[object, object]] = {ANSWER: {}}
@@ -55,8 +60,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     head_seconds = HEAD_SECONDS
     doorkeeper: Doorkeeper | None = None
-    arrived: list[tuple[LimitedProtocol, bytes]]
-    """By connections that were idle, in this turn of the loop."""
+    arrived: _Arrived
     _head_timer: asyncio.TimerHandle | None = None
     _head_size = 0
     _in_head = True
@@ -93,9 +97,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._parse(data)
             return
         self._held = b""
-        if not self.arrived:
-            self.loop.call_soon(_take_all, self.arrived)
-        self.arrived.append((self, data))
+        self.arrived.put(self, data)
 
     def take(self, data: bytes) -> None:
         """What has arrived on an idle connection."""
@@ -270,21 +272,40 @@ class LimitedProtocol(HttpToolsProtocol):
             self.transport.close()
 
 
+class _Arrived:
+    """What has come on connections that were idle: taken one after another, the oldest first, without a system call in
+    between, as code and its branches then stay in the processor's caches.
+
+    Under a flood that would take long, and whoever connects meanwhile would not even be accepted: so in portions.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[LimitedProtocol, bytes]] = deque()
+        self._is_due = False
+
+    def put(self, protocol: LimitedProtocol, data: bytes) -> None:
+        self._waiting.append((protocol, data))
+        if not self._is_due:
+            self._is_due = True
+            protocol.loop.call_soon(self._take, protocol.loop)
+
+    def _take(self, loop: asyncio.AbstractEventLoop) -> None:
+        end = time.perf_counter() + PORTION_SECONDS
+        while self._waiting and time.perf_counter() < end:
+            protocol, data = self._waiting.popleft()
+            try:
+                protocol.take(data)
+            except Exception:  # it is its own fault alone
+                log.exception("connection_failed")
+                protocol.transport.abort()
+        self._is_due = bool(self._waiting)
+        if self._is_due:
+            loop.call_soon(self._take, loop)
+
+
 def guarded(doorkeeper: Doorkeeper) -> type[LimitedProtocol]:
     """The protocol of a listener with a doorkeeper."""
-    return type("GuardedProtocol", (LimitedProtocol,), {"doorkeeper": doorkeeper, "arrived": []})
-
-
-def _take_all(arrived: list[tuple[LimitedProtocol, bytes]]) -> None:
-    """One after another, without a system call in between: code and its branches stay in the processor's caches."""
-    found = arrived.copy()
-    arrived.clear()
-    for protocol, data in found:
-        try:
-            protocol.take(data)
-        except Exception:  # it is its own fault alone
-            log.exception("connection_failed")
-            protocol.transport.abort()
+    return type("GuardedProtocol", (LimitedProtocol,), {"doorkeeper": doorkeeper, "arrived": _Arrived()})
 
 
 def _whole(more: list[tuple[bytes, bytes]], status: int, head: bytes, body: bytes, *, last: bool) -> bytes:

@@ -104,7 +104,8 @@ def find_places(source: str) -> Found:
         region = regions.pop()
         finder = _Finder(source, region, found, unclosed)
         for token in scan(source, region.start, region.end, raw_text=region.raw_text, inner=region.inner):
-            finder.take(token)
+            if token.kind is not TokenKind.STRETCH:
+                finder.take(token)
         regions += finder.inside
     return found
 

@@ -30,6 +30,8 @@ def attribute_value(raw: str) -> str:
         raw = raw.replace("\0", "\ufffd")
     if "&" not in raw:
         return raw
+    if raw.count("&") == raw.count("&amp;"):  # nearly every query is spelt so
+        return raw.replace("&amp;", "&")
     pieces: list[str] = []
     place = 0
     for found in _REFERENCE.finditer(raw):

@@ -216,18 +216,9 @@ class _Scanner:
     def _markup(self, place: int) -> Token | None:
         """The token at ``<``; a TEXT token where it is only a character; None where it never ends."""
         source, end = self._source, self._end
-        after = source[place + 1 : place + 2] if place + 1 < end else ""
-        if after == "!":
-            return self._declaration(place)
-        if after == "?" or (after == "/" and place + 2 < end and not _is_letter(source[place + 2])):
-            if source.startswith("</>", place):
-                return Token(Kind.COMMENT, place, place + 3)
-            return Token(Kind.COMMENT, place, self._behind(">", place))
-        if not _is_letter(after) and not (after == "/" and place + 2 < end):
-            return Token(Kind.TEXT, place, place + 1)
         match = _TAG.match(source, place, end)
         if match is None:
-            return None
+            return self._no_tag(place)
         name = match.group(2).translate(_LOWER).replace("\0", "\ufffd")
         if match.group(1):
             if self._open:
@@ -244,6 +235,20 @@ class _Scanner:
             name, lambda: attributes(source, token), source, lambda: is_self_closing(source, token)
         )
         return Token(Kind.START, place, match.end(), name, space, match.span(3))
+
+    def _no_tag(self, place: int) -> Token | None:
+        """The same where no whole tag begins."""
+        source, end = self._source, self._end
+        after = source[place + 1 : place + 2] if place + 1 < end else ""
+        if after == "!":
+            return self._declaration(place)
+        if after == "?" or (after == "/" and place + 2 < end and not _is_letter(source[place + 2])):
+            if source.startswith("</>", place):
+                return Token(Kind.COMMENT, place, place + 3)
+            return Token(Kind.COMMENT, place, self._behind(">", place))
+        if not _is_letter(after) and not (after == "/" and place + 2 < end):
+            return Token(Kind.TEXT, place, place + 1)
+        return None
 
     def _look_outside(self, place: int) -> None:
         """Tell the open elements what was stepped over."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -16,12 +17,23 @@ from redirector.protocol import Done, LimitedProtocol, guarded
 
 @dataclass
 class Porter:
-    """Takes in hand what lies under ``/slow``, and answers when the test says so."""
+    """Takes in hand what lies under ``/slow``, and answers when the test says so; refuses ``/heavy``, and takes long."""
 
     waiting: list[tuple[bytes, Done]] = field(default_factory=list)
+    loop_seen: list[int] = field(default_factory=list)
+    turns: int = 0
 
-    def refusal(self, _request: Plain) -> None:
-        return None
+    def refusal(self, request: Plain) -> bytes | None:
+        if request.target != b"/heavy":
+            return None
+        time.sleep(0.005)  # noqa: ASYNC251 - work of its own, which holds the loop up
+        self.loop_seen.append(self.turns)
+        return b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"
+
+    async def count(self) -> None:
+        while True:
+            await asyncio.sleep(0)
+            self.turns += 1
 
     def begin(self, request: Plain, _peer: str, done: Done) -> bool:
         if request.target == b"/poison":
@@ -203,6 +215,21 @@ async def test_half_a_request_and_an_end_is_an_end(running: Running) -> None:
     async with asyncio.timeout(5):
         assert await reader.read() == b""
     writer.close()
+
+
+async def test_a_flood_does_not_keep_the_loop_from_whoever_comes_meanwhile(running: Running) -> None:
+    """What has arrived is worked on in portions: new connections are accepted, and old ones heard, in between."""
+    clients = [await running.connect() for _ in range(60)]
+    counting = asyncio.create_task(running.porter.count())
+    for _, writer in clients:
+        writer.write(get(b"/heavy"))
+    for reader, writer in clients:
+        assert await read_body(reader) == b""
+        writer.close()
+    counting.cancel()
+    seen = running.porter.loop_seen
+    assert len(seen) == 60
+    assert seen[-1] - seen[0] >= 10
 
 
 async def test_one_that_fails_takes_no_other_along(running: Running) -> None:
