@@ -13,8 +13,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 
+from benchmarks.bulk import without_indexes
 from benchmarks.record import clicks
 from redirector.click_sink import SqliteSink
 from redirector.clicks import COLUMNS
@@ -51,25 +53,31 @@ def _links(count: int, rng: random.Random) -> Iterator[tuple[bytes, str, str, st
 
 
 def load(path: Path, count: int) -> None:
-    store.upgrade(f"sqlite:///{path}")
+    """Rows first, indexes behind."""
+    url = f"sqlite:///{path}"
+    store.upgrade(url)
     rng = random.Random(1)
-    connection = sqlite3.connect(path)
     made = to_micros(NOW - timedelta(days=10))
-    rows = []
-    for row in _links(count, rng):
-        rows.append(row)
-        if len(rows) == BATCH:
-            _insert(connection, rows, made)
-            rows = []
-    _insert(connection, rows, made)
-    people = [(n.to_bytes(8, "little"), f"person{n}@example.com") for n in range(5000)]
-    connection.executemany("INSERT INTO people VALUES (?, ?)", people)
-    connection.commit()
-    connection.close()
-    sink = SqliteSink(str(path))
+    with without_indexes(url, "links", "messages", "holders", "clicks"):
+        connection = sqlite3.connect(path)
+        rows = _links(count, rng)
+        while batch := list(islice(rows, BATCH)):
+            _insert(connection, batch, made)
+        people = [(n.to_bytes(8, "little"), f"person{n}@example.com") for n in range(5000)]
+        connection.executemany("INSERT INTO people VALUES (?, ?)", people)
+        connection.commit()
+        connection.close()
+        sink = SqliteSink(str(path))
+        chosen = _clicks(count, rng, made)
+        while clicked := list(islice(chosen, BATCH)):
+            sink.commit(clicked)
+        sink.close()
+
+
+def _clicks(count: int, rng: random.Random, made: int) -> Iterator[tuple[object, ...]]:
+    """One for ten links."""
     names = {name: place for place, name in enumerate(COLUMNS)}
     plain = clicks(count // 10, rng)
-    chosen: list[tuple[object, ...]] = []
     for place, (ref, url, host, domain) in enumerate(_links(count, random.Random(1))):
         if place % 10:
             continue
@@ -78,12 +86,7 @@ def load(path: Path, count: int) -> None:
             values[names[name]] = value
         values[names["recipient_ref"]] = (place % 5000).to_bytes(8, "little")
         values[names["time"]] = made + place
-        chosen.append(tuple(values))
-        if len(chosen) == BATCH:
-            sink.commit(chosen)
-            chosen = []
-    sink.commit(chosen)
-    sink.close()
+        yield tuple(values)
 
 
 def _insert(connection: sqlite3.Connection, rows: list[tuple[bytes, str, str, str]], made: int) -> None:

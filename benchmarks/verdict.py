@@ -169,6 +169,7 @@ def run(full: bool) -> dict[str, object]:
         for size in [count, 10 * MILLION, 50 * MILLION] if full else [count]:
             place = folder / str(size)
             figures = measure(size, place / "lists") | verdict_whole.measure(place, partial(questions, size))
+            figures |= verdict_whole.as_clicks_ask(place, lambda number: name(2 * number + 1))
             print("  ".join(f"{key}: {value:,}" for key, value in figures.items()), flush=True)
         swapped = verdict_whole.swaps(folder / str(count), questions(count, 77), 10_000 if full else 500)
         print("  ".join(f"{key}: {value:,}" for key, value in swapped.items()), flush=True)

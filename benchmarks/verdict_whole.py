@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import statistics
 import threading
 import time
@@ -18,14 +19,16 @@ from reputation.forms import forms
 from reputation.generations import point_to
 from toc import keys, snapshot, startup
 from toc.knowledge import Knowledge
-from toc.sightings import StoreReader
+from toc.sightings import UNKNOWN, StoreReader
 from toc.store import engine
-from toc.url import parse
+from toc.token import Sealed
+from toc.url import parse, parse_serialised
 from toc.verdict import Verdict
 from toc.worker import settle_memory
 
 ROUNDS = 5
 OBJECTS = 10_000
+CLICKS, CLICKED_HOSTS = 100_000, 2_000
 BRANDS = (
     "paypal",
     "microsoft",
@@ -104,6 +107,43 @@ def measure(folder: Path, questions: Callable[[int], list[str]]) -> dict[str, fl
         "fastest round/s": round(max(rates)),
         "whole verdict p50 µs": round(times[len(times) // 2] * 1e6, 1),
         "whole verdict p99 µs": round(times[len(times) * 99 // 100] * 1e6, 1),
+    }
+
+
+def as_clicks_ask(folder: Path, hosts: Callable[[int], str]) -> dict[str, float]:
+    """Rate and latency of the same verdict on the road of a click, where most clicks go to a host that was asked for before.
+
+    Distinct URLs on `CLICKED_HOSTS` hosts, in the order of chance; each host is new once. `hosts`: number → host
+    """
+    known, reader = installation(folder)
+    now = datetime.now(UTC)
+    rng = random.Random(5)
+    links = [
+        Sealed(f"https://www.{hosts(rng.randrange(CLICKED_HOSTS))}/a/b.html?id={number}", now)
+        for number in range(CLICKS)
+    ]
+
+    async def one(link: Sealed) -> Verdict | None:
+        url = parse_serialised(link.target)
+        seen = reader.remembered(url.host)
+        return known.at_once(url, link, now, await reader.sighting(url.host) if seen is UNKNOWN else seen)
+
+    async def run() -> list[float]:
+        times = []
+        for link in links:
+            start = time.perf_counter()
+            assert await one(link) is not None
+            times.append(time.perf_counter() - start)
+        return times
+
+    settle_memory()
+    times = asyncio.run(run())
+    rate = len(times) / sum(times)
+    times.sort()
+    return {
+        "as clicks ask/s": round(rate),
+        "as clicks ask p50 µs": round(times[len(times) // 2] * 1e6, 1),
+        "as clicks ask p99 µs": round(times[len(times) * 99 // 100] * 1e6, 1),
     }
 
 

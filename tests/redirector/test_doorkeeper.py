@@ -26,7 +26,7 @@ class Porter:
     def refusal(self, request: Plain) -> bytes | None:
         if request.target != b"/heavy":
             return None
-        time.sleep(0.005)  # noqa: ASYNC251 - work of its own, which holds the loop up
+        time.sleep(0.005)
         self.loop_seen.append(self.turns)
         return b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"
 
