@@ -29,7 +29,7 @@ from toc.replay import verdict_of
 from toc.sightings import Sighting
 from toc.store.schema import clicks, first_seen, holders, inner_hosts, links, messages, people, to_micros
 from toc.token import NO_REF, Sealed
-from toc.url import parse, registrable_domain
+from toc.url import parse, parse_serialised, registrable_domain
 from toc.verdict import Match, Verdict, conclude
 
 MOST = 5000
@@ -122,7 +122,7 @@ class _Meeting:
 
     def _ask(self, url: str) -> Match | None:
         try:
-            readings = forms(parse(url)).readings
+            readings = forms(parse_serialised(url)).readings
         except BadUrl:
             return None
         return next((match for reading in readings for match in self._objects.match(reading, self._now)), None)

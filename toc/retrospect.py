@@ -27,7 +27,7 @@ from toc import domains
 from toc.errors import BadUrl
 from toc.store.schema import clicks, hits, inner_hosts, links
 from toc.store.writing import insert
-from toc.url import parse, registrable_domain
+from toc.url import parse_serialised, registrable_domain
 
 log = structlog.get_logger("toc.retrospect")
 
@@ -154,7 +154,7 @@ async def _met(connection: AsyncConnection, query: Select[Any], accusers: Accuse
 def _accused(row: Any, accusers: Accusers) -> str | None:
     """The entry that the URL meets, if that is news: the same source said nothing then."""
     try:
-        readings = forms(parse(row["url"])).readings
+        readings = forms(parse_serialised(row["url"])).readings
     except BadUrl:
         return None
     entry = next((entry for reading in readings if (entry := accusers.find(reading)) is not None), None)
@@ -170,11 +170,11 @@ def _row(now: datetime, source: str, entry: str, *, click: str = "", link: int =
 
 
 async def _write(engine: AsyncEngine, rows: Sequence[dict[str, Any]]) -> Found:
-    clicked = linked = 0
+    """How many of them are new."""
+    new: list[str] = []
     async with engine.begin() as connection:
-        for row in rows:
-            statement = insert(connection, hits).values(**row).on_conflict_do_nothing()
-            new = (await connection.execute(statement)).rowcount
-            clicked += new if row["click"] else 0
-            linked += 0 if row["click"] else new
-    return Found(clicked, linked)
+        for start in range(0, len(rows), PAGE):
+            some = insert(connection, hits).values(rows[start : start + PAGE])
+            new += (await connection.execute(some.on_conflict_do_nothing().returning(hits.c.click))).scalars()
+    clicked = sum(map(bool, new))
+    return Found(clicked, len(new) - clicked)
