@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import multiprocessing
 import random
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -189,29 +189,31 @@ async def measure(url: str, count: int) -> float:
     return worst
 
 
-def ingest_while_searching(url: str, count: int) -> float:
-    """Rows per second that go in while two searches run without a pause."""
-    stop = threading.Event()
-
+def _search_for_ever(url: str, count: int) -> None:
     async def search() -> None:
         engine = store.open_async(url)
         asked = questions(random.Random(3), count)
-        while not stop.is_set():
+        while True:
             for question in asked.values():
                 await ask(engine, question())
-        await engine.dispose()
 
-    thread = threading.Thread(target=lambda: asyncio.run(search()))
-    thread.start()
+    asyncio.run(search())
+
+
+def ingest_while_searching(url: str, count: int) -> float:
+    """Rows per second that go in while another process searches without a pause."""
+    searching = multiprocessing.get_context("spawn").Process(target=_search_for_ever, args=(url, count), daemon=True)
+    searching.start()
     sink = open_sink(url)
     rows = list(clicks(20_000, random.Random(4), first=count))
+    time.sleep(3)  # until it searches
     start = time.perf_counter()
     for place in range(0, len(rows), 500):
         sink.commit(rows[place : place + 500])
     rate = len(rows) / (time.perf_counter() - start)
     sink.close()
-    stop.set()
-    thread.join()
+    searching.terminate()
+    searching.join()
     return rate
 
 

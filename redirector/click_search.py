@@ -102,8 +102,9 @@ async def documents(connection: AsyncConnection, rows: Sequence[Mapping[Any, Any
     """Rows with the mail and the people that their references name."""
     refs = {bytes(row["message_ref"]) for row in rows} - {NO_REF}
     mails = await _mails(connection, refs)
-    holding = await _holders(connection, refs)
-    named = {bytes(row["recipient_ref"]) for row in rows} | {ref for refs in holding.values() for ref in refs}
+    shared = {bytes(row["message_ref"]) for row in rows if bytes(row["recipient_ref"]) == NO_REF} - {NO_REF}
+    holding = await _holders(connection, shared)
+    named = {bytes(row["recipient_ref"]) for row in rows} | {ref for held in holding.values() for ref in held}
     named |= {bytes(mail["sender_ref"]) for mail in mails.values() if mail["sender_ref"] is not None}
     addresses = await _addresses(connection, named)
     found = []

@@ -155,6 +155,13 @@ class Mail:
     subject: str = ""
 
 
+_EVENTS = {int(event): event.code for event in Event}
+_ACTIONS = {int(action): action.code for action in Action}
+_LEVELS = {int(level): level.code for level in Level}
+_ACTORS = {int(kind): kind.code for kind in ActorKind}
+"""Code numbers of the table. An enum's own look-up costs ten times as much, and an export needs four a row."""
+
+
 def document(found: Mapping[str, Any], mail: Mail) -> dict[str, Any]:
     """A row of the table as the API and the exports show it. `found`: column → value as the database holds it."""
     evidence = msgspec.json.decode(found["evidence"])
@@ -162,9 +169,9 @@ def document(found: Mapping[str, Any], mail: Mail) -> dict[str, Any]:
         "id": found["id"],
         "group": found["grp"],
         "time": _moment(found["time"]),
-        "event": Event(found["event"]).code,
-        "action": Action(found["action"]).code,
-        "level": Level(found["level"]).code,
+        "event": _EVENTS[found["event"]],
+        "action": _ACTIONS[found["action"]],
+        "level": _LEVELS[found["level"]],
         "reasons": [code for code in found["reasons"].split(",") if code],
         "url": found["url"],
         "host": found["host"],
@@ -184,7 +191,7 @@ def document(found: Mapping[str, Any], mail: Mail) -> dict[str, Any]:
         "subject": mail.subject,
         "client": found["client"],
         "user_agent": found["user_agent"],
-        "actor": ActorKind(found["actor"]).code,
+        "actor": _ACTORS[found["actor"]],
         "actor_reason": found["actor_reason"],
         "key_id": bytes(found["key_id"]).hex(),
         "issued": _moment(found["issued"]),
