@@ -17,7 +17,7 @@ from redirector.metrics import ANSWERS, SHED
 from redirector.negotiate import negotiate
 from redirector.pages import Renderer, Story
 from redirector.plain import Plain
-from redirector.protocol import Done
+from redirector.protocol import PAST_CAPACITY, Done
 from redirector.rate import Network, RateLimiter, client_of
 from redirector.words import Page
 from toc.config import Config
@@ -71,7 +71,7 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send_message: Send) -> None:
         if scope["type"] != "http":
             return
-        if self._in_work >= self._limits.capacity:
+        if self._in_work >= self._limits.capacity or PAST_CAPACITY in scope.get("extensions", ()):
             answer = self._shed(scope)
         else:
             headers, peer = dict(scope["headers"]), scope["client"]
@@ -119,10 +119,13 @@ class App:
         accept = next((value for name, value in scope["headers"] if name == b"accept-language"), b"")
         return self._refusal(scope["raw_path"], accept)
 
-    def refusal(self, request: Plain) -> bytes | None:
+    def has_room(self, waiting: int, *, newcomer: bool) -> bool:
+        """An eighth is kept for newcomers: a flood on a few thousand connections would else leave no room to anybody."""
+        capacity = self._limits.capacity
+        return self._in_work + waiting < (capacity if newcomer else capacity - capacity // 8)
+
+    def refusal(self, request: Plain) -> bytes:
         """The same, whole, to a plain request."""
-        if self._in_work < self._limits.capacity:
-            return None
         answer = self._refusal(request.target.partition(b"?")[0], request.headers.get(b"accept-language", b""))
         ANSWERS.add(("503",))
         return b"HTTP/1.1 503 Service Unavailable\r\n%b\r\n%b" % (answer.head, answer.body)

@@ -1,7 +1,8 @@
 """uvicorn's HTTP protocol with the two limits that it lacks, and two short ways.
 
 The limits: time and size of a request's head. A slow or endless head is cut before it costs anything. The short ways: an
-ASGI extension, ``toc.answer``, by which an application hands over status, header block and body in one message; and
+ASGI extension, ``toc.answer``, by which an application hands over status, header block and body in one message (another,
+``toc.past_capacity``, tells it of a request that the doorkeeper has no room for); and
 `Doorkeeper`, which is shown each plain request before it is parsed. Building and checking a header at a time costs more
 than a click, and so do a task and its messages. Knows nothing of links.
 """
@@ -30,11 +31,14 @@ MAX_HEAD = 65_536
 LINGER_SECONDS = 1.0
 """How long an idle connection stays open when the server ends: closing it at once would cut off a request under way."""
 
-PORTION_SECONDS = 0.01
-"""How long the loop works on what has arrived before it looks what else has."""
+PORTION_SECONDS, REFUSING_SECONDS = 0.006, 0.004
+"""How long the loop works on what has arrived, and then on refusals, before it looks what else has come. Whoever comes in a
+flood meets four such turns: accepted, heard, on record, answered."""
 
 ANSWER = "toc.answer"
+PAST_CAPACITY = "toc.past_capacity"
 _EXTENSIONS: dict[str, dict[object, object]] = {ANSWER: {}}
+_EXTENSIONS_PAST_CAPACITY: dict[str, dict[object, object]] = {ANSWER: {}, PAST_CAPACITY: {}}
 
 
 Done = Callable[[int, bytes, bytes], None]
@@ -44,8 +48,14 @@ Done = Callable[[int, bytes, bytes], None]
 class Doorkeeper(Protocol):
     """Sees plain requests (`redirector.plain`) before they are parsed."""
 
-    def refusal(self, request: Plain) -> bytes | None:
-        """The whole answer past capacity; None where the request may come in."""
+    def has_room(self, waiting: int, *, newcomer: bool) -> bool:
+        """Whether one more may come in where `waiting` are let in already and not begun.
+
+        newcomer: it is the first of its connection
+        """
+
+    def refusal(self, request: Plain) -> bytes:
+        """The whole answer to a request that may not."""
 
     def begin(self, request: Plain, peer: str, done: Done) -> bool:
         """Whether it was taken in hand: `done` is then called once, later. False: it goes the ordinary way."""
@@ -70,6 +80,9 @@ class LimitedProtocol(HttpToolsProtocol):
     _held: bytes | None = None
     """While the doorkeeper has a request in hand: what has come after it."""
     _idle_since = 0.0
+    _is_turned_away = False
+    is_new = True
+    """Nothing was asked on this connection yet."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -101,23 +114,41 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def take(self, data: bytes) -> None:
         """What has arrived on an idle connection."""
-        held = self._held
-        if held is None:
+        if self._held is None:
             return  # the connection was lost since
-        assert self.doorkeeper is not None
-        request = read(data) if not self._ending and len(data) <= MAX_HEAD else None
+        request = self._plain(data)
+        peer = self.client[0] if self.client else ""
+        if request is not None and self._keeper.begin(request, peer, self._answer):
+            self._end_timer()
+        else:
+            self._let_go(data)
+
+    def turn_away(self, data: bytes) -> None:
+        """The same, past capacity."""
+        if self._held is None:
+            return
+        request = self._plain(data)
         if request is not None:
-            refusal = self.doorkeeper.refusal(request)
-            if refusal is not None:
-                self._finish(refusal)
-                return
-            if self.doorkeeper.begin(request, self.client[0] if self.client else "", self._answer):
-                self._end_timer()
-                return
-        self._held = None
+            self._finish(self._keeper.refusal(request))
+            return
+        self._is_turned_away = True  # the application refuses it
+        self._let_go(data)
+        self._is_turned_away = False
+
+    @property
+    def _keeper(self) -> Doorkeeper:
+        assert self.doorkeeper is not None
+        return self.doorkeeper
+
+    def _plain(self, data: bytes) -> Plain | None:
+        return read(data) if not self._ending and len(data) <= MAX_HEAD else None
+
+    def _let_go(self, data: bytes) -> None:
+        held, self._held = self._held, None
         if held:
+            data += held
             self.flow.resume_reading()
-        self._parse(data + held)
+        self._parse(data)
 
     def _parse(self, data: bytes) -> None:
         """The ordinary way."""
@@ -193,7 +224,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._between = False
         super().on_message_begin()
-        self.scope["extensions"] = _EXTENSIONS
+        self.scope["extensions"] = _EXTENSIONS_PAST_CAPACITY if self._is_turned_away else _EXTENSIONS
 
     def on_message_complete(self) -> None:
         self._between = True
@@ -276,36 +307,49 @@ class _Arrived:
     """What has come on connections that were idle: taken one after another, the oldest first, without a system call in
     between, as code and its branches then stay in the processor's caches.
 
-    Under a flood that would take long, and whoever connects meanwhile would not even be accepted: so in portions.
+    Under a flood that would take long, and whoever connects meanwhile would not even be accepted: so in portions, those that
+    are let in before those that are turned away.
     """
 
-    def __init__(self) -> None:
-        self._waiting: deque[tuple[LimitedProtocol, bytes]] = deque()
+    def __init__(self, doorkeeper: Doorkeeper) -> None:
+        self._doorkeeper = doorkeeper
+        self._let_in: _Waiting = deque()
+        self._too_many: _Waiting = deque()
         self._is_due = False
 
     def put(self, protocol: LimitedProtocol, data: bytes) -> None:
-        self._waiting.append((protocol, data))
+        room = self._doorkeeper.has_room(len(self._let_in), newcomer=protocol.is_new)
+        protocol.is_new = False
+        (self._let_in if room else self._too_many).append((protocol, data))
         if not self._is_due:
             self._is_due = True
-            protocol.loop.call_soon(self._take, protocol.loop)
+            protocol.loop.call_soon(self._work, protocol.loop)
 
-    def _take(self, loop: asyncio.AbstractEventLoop) -> None:
-        end = time.perf_counter() + PORTION_SECONDS
-        while self._waiting and time.perf_counter() < end:
-            protocol, data = self._waiting.popleft()
-            try:
-                protocol.take(data)
-            except Exception:  # it is its own fault alone
-                log.exception("connection_failed")
-                protocol.transport.abort()
-        self._is_due = bool(self._waiting)
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        _portion(self._let_in, LimitedProtocol.take, PORTION_SECONDS)
+        _portion(self._too_many, LimitedProtocol.turn_away, REFUSING_SECONDS)
+        self._is_due = bool(self._let_in or self._too_many)
         if self._is_due:
-            loop.call_soon(self._take, loop)
+            loop.call_soon(self._work, loop)
+
+
+_Waiting = deque[tuple[LimitedProtocol, bytes]]
+
+
+def _portion(waiting: _Waiting, take: Callable[[LimitedProtocol, bytes], None], seconds: float) -> None:
+    end = time.perf_counter() + seconds
+    while waiting and time.perf_counter() < end:
+        protocol, data = waiting.popleft()
+        try:
+            take(protocol, data)
+        except Exception:  # it is its own fault alone
+            log.exception("connection_failed")
+            protocol.transport.abort()
 
 
 def guarded(doorkeeper: Doorkeeper) -> type[LimitedProtocol]:
     """The protocol of a listener with a doorkeeper."""
-    return type("GuardedProtocol", (LimitedProtocol,), {"doorkeeper": doorkeeper, "arrived": _Arrived()})
+    return type("GuardedProtocol", (LimitedProtocol,), {"doorkeeper": doorkeeper, "arrived": _Arrived(doorkeeper)})
 
 
 def _whole(more: list[tuple[bytes, bytes]], status: int, head: bytes, body: bytes, *, last: bool) -> bytes:

@@ -17,15 +17,17 @@ from redirector.protocol import Done, LimitedProtocol, guarded
 
 @dataclass
 class Porter:
-    """Takes in hand what lies under ``/slow``, and answers when the test says so; refuses ``/heavy``, and takes long."""
+    """Takes in hand what lies under ``/slow``, and answers when the test says so; past its room it refuses, and takes long."""
 
     waiting: list[tuple[bytes, Done]] = field(default_factory=list)
     loop_seen: list[int] = field(default_factory=list)
     turns: int = 0
+    room: int = 1000
 
-    def refusal(self, request: Plain) -> bytes | None:
-        if request.target != b"/heavy":
-            return None
+    def has_room(self, waiting: int, *, newcomer: bool) -> bool:
+        return waiting < self.room - (not newcomer)
+
+    def refusal(self, _request: Plain) -> bytes:
         time.sleep(0.005)
         self.loop_seen.append(self.turns)
         return b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"
@@ -219,10 +221,11 @@ async def test_half_a_request_and_an_end_is_an_end(running: Running) -> None:
 
 async def test_a_flood_does_not_keep_the_loop_from_whoever_comes_meanwhile(running: Running) -> None:
     """What has arrived is worked on in portions: new connections are accepted, and old ones heard, in between."""
+    running.porter.room = 0
     clients = [await running.connect() for _ in range(60)]
     counting = asyncio.create_task(running.porter.count())
     for _, writer in clients:
-        writer.write(get(b"/heavy"))
+        writer.write(get(b"/a"))
     for reader, writer in clients:
         assert await read_body(reader) == b""
         writer.close()
@@ -230,6 +233,21 @@ async def test_a_flood_does_not_keep_the_loop_from_whoever_comes_meanwhile(runni
     seen = running.porter.loop_seen
     assert len(seen) == 60
     assert seen[-1] - seen[0] >= 10
+
+
+async def test_past_the_room_the_others_are_refused_and_those_let_in_are_answered_first(running: Running) -> None:
+    running.porter.room = 3
+    clients = [await running.connect() for _ in range(9)]
+    for _, writer in clients:
+        writer.write(get(b"/a"))
+    bodies = [await read_body(reader) for reader, _ in clients]
+    assert bodies == [b"app /a"] * 3 + [b""] * 6
+    for _, writer in clients:  # nobody is a newcomer any more: one place is kept
+        writer.write(get(b"/a"))
+    bodies = [await read_body(reader) for reader, _ in clients]
+    assert bodies == [b"app /a"] * 2 + [b""] * 7
+    for _, writer in clients:
+        writer.close()
 
 
 async def test_one_that_fails_takes_no_other_along(running: Running) -> None:

@@ -27,6 +27,9 @@ async def app(scope, receive, send) -> None:
 class Full:
     """Refuses whatever it is shown."""
 
+    def has_room(self, _waiting: int, *, newcomer: bool) -> bool:
+        return False
+
     def refusal(self, _request: Plain) -> bytes:
         return REFUSED
 
