@@ -27,7 +27,7 @@ async def on_record(
 ) -> list[str]:
     """Every domain, or host, in `table`. addresses: only what may be an IP address, which stands for its own domain."""
     if connection.dialect.name == "postgresql":  # whose collations may sort otherwise
-        only = f"WHERE {column} ~ '^[0-9[]'" if addresses else ""
+        only = f"WHERE {column} ~ '^[0-9[]'" if addresses else ""  # in the words of the index (migration 0007)
         found = await connection.execute(text(f"SELECT DISTINCT {column} FROM {table.name} {only}"))  # noqa: S608
         return list(found.scalars())
     names: list[str] = []

@@ -26,7 +26,7 @@ from tests.redirector.record_data import rows
 from toc.store import engine
 
 ROWS = 1_000_000 if os.environ.get("TOC_LONG") == "1" else 20_000
-EARLIER = ("0001", "0003", "0004", "0005")
+EARLIER = ("0001", "0003", "0004", "0005", "0006")
 
 
 def filled(path: Path, revision: str, count: int) -> None:
