@@ -1,4 +1,4 @@
-"""Filling a database in minutes instead of hours: rows first, indexes behind, as one does with any large load."""
+"""Filling a database with millions of rows: rows first, indexes behind, as one does with any large load."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def without_indexes(url: str, *tables: str) -> Iterator[None]:
         with _sqlite(url.removeprefix("sqlite:///"), tables):
             yield
         return
-    dropped = asyncio.run(_change(url, tables))
+    dropped = asyncio.run(_drop(url, tables))
     yield
     asyncio.run(_run(url, [definition for _, definition in dropped] + ["ANALYZE"]))  # as autovacuum does before long
 
@@ -51,7 +51,7 @@ def _sqlite(path: str, tables: tuple[str, ...]) -> Iterator[None]:
         base.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-async def _change(url: str, tables: tuple[str, ...]) -> list[tuple[str, str]]:
+async def _drop(url: str, tables: tuple[str, ...]) -> list[tuple[str, str]]:
     engine = store.open_async(url)
     async with engine.begin() as connection:
         rows = (await connection.execute(text(_INDEXES), {"tables": list(tables)})).all()

@@ -1,10 +1,10 @@
 """uvicorn's HTTP protocol with the two limits that it lacks, and two short ways.
 
 The limits: time and size of a request's head. A slow or endless head is cut before it costs anything. The short ways: an
-ASGI extension, ``toc.answer``, by which an application hands over status, header block and body in one message (another,
-``toc.past_capacity``, tells it of a request that the doorkeeper has no room for); and
+ASGI extension, ``toc.answer``, by which an application hands over status, header block and body in one message; and
 `Doorkeeper`, which is shown each plain request before it is parsed. Building and checking a header at a time costs more
-than a click, and so do a task and its messages. Knows nothing of links.
+than a click, and so do a task and its messages. Another extension, ``toc.past_capacity``, marks a request for which the
+doorkeeper has no room and which is not plain. Knows nothing of links.
 """
 
 from __future__ import annotations
@@ -303,6 +303,9 @@ class LimitedProtocol(HttpToolsProtocol):
             self.transport.close()
 
 
+_Waiting = deque[tuple[LimitedProtocol, bytes]]
+
+
 class _Arrived:
     """What has come on connections that were idle: taken one after another, the oldest first, without a system call in
     between, as code and its branches then stay in the processor's caches.
@@ -331,9 +334,6 @@ class _Arrived:
         self._is_due = bool(self._let_in or self._too_many)
         if self._is_due:
             loop.call_soon(self._work, loop)
-
-
-_Waiting = deque[tuple[LimitedProtocol, bytes]]
 
 
 def _portion(waiting: _Waiting, take: Callable[[LimitedProtocol, bytes], None], seconds: float) -> None:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
 import uvicorn
 
 from redirector.plain import Plain
-from redirector.protocol import Done, guarded
+from redirector.protocol import PAST_CAPACITY, Done, guarded
 
 REFUSED = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\n\r\nno"
 PLAIN = b"GET /u/x HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 async def app(scope, receive, send) -> None:
-    """Answers with the method and the path of what the parser saw."""
+    """Answers with the method and the path of what the parser saw, and says whether it was told that there is no room."""
     if scope["type"] != "http":
         return
     body = f"{scope['method']} {scope['path']}".encode()
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    told = b"yes" if PAST_CAPACITY in scope["extensions"] else b"no"
+    headers = [(b"content-length", b"%d" % len(body)), (b"x-past-capacity", told)]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
@@ -37,11 +40,19 @@ class Full:
         raise AssertionError
 
 
-@pytest.fixture
-async def port() -> AsyncIterator[int]:
-    """A server that has no capacity at all for plain requests."""
-    protocol = guarded(Full())
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, http=protocol, log_config=None, lifespan="off")
+class Roomy(Full):
+    """Has room, and takes nothing in hand."""
+
+    def has_room(self, _waiting: int, *, newcomer: bool) -> bool:
+        return True
+
+    def begin(self, _request: Plain, _peer: str, _done: Done) -> bool:
+        return False
+
+
+@contextlib.asynccontextmanager
+async def serving(doorkeeper: Full) -> AsyncIterator[int]:
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, http=guarded(doorkeeper), log_config=None, lifespan="off")
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110 - uvicorn tells it by this attribute alone
@@ -49,6 +60,13 @@ async def port() -> AsyncIterator[int]:
     yield server.servers[0].sockets[0].getsockname()[1]
     server.should_exit = True
     await task
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[int]:
+    """A server that has no capacity at all for plain requests."""
+    async with serving(Full()) as found:
+        yield found
 
 
 async def talk(port: int, *pieces: bytes) -> bytes:
@@ -114,3 +132,12 @@ async def test_a_refused_connection_answers_what_is_not_plain(port: int) -> None
     assert answer.startswith(REFUSED)
     assert b"POST /a" in answer
     assert answer.endswith(REFUSED)
+
+
+@pytest.mark.parametrize(("doorkeeper", "told"), [(Full(), b"yes"), (Roomy(), b"no")], ids=["no room", "room"])
+async def test_the_application_is_told_of_a_request_for_which_there_is_no_room(doorkeeper: Full, told: bytes) -> None:
+    """Whole or in pieces: it is the first piece that finds no room."""
+    request_ = b"GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    async with serving(doorkeeper) as port:
+        for pieces in ((request_,), (request_[:20], request_[20:])):
+            assert b"x-past-capacity: " + told + b"\r\n" in await talk(port, *pieces)
