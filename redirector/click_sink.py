@@ -30,6 +30,10 @@ Rows = Sequence[Row]
 LOCK_MS = 1000
 """How long a commit waits for another writer of SQLite. Its clicks went to the spool long before."""
 
+ROWS_A_TURN = 3
+"""Rows after which the core goes to others that wait for it: recorder and workers, which a nice value alone leaves waiting
+for a whole time slice of 3 ms. At 300 clicks a second that was measured to be the worst hundredth's 4.2 ms against 2.4."""
+
 _ORDER_LOCK = 0x746F63
 """Several nodes may record into one PostgreSQL: this lock makes the order of `seq` that of the commits, so that whoever
 reads on from the last `seq` that they saw misses nothing."""
@@ -78,9 +82,11 @@ class SqliteSink:
             if self._connection is None:
                 self._connection = self._open()
             self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany(_SQLITE, rows)
+            for start in range(0, len(rows), ROWS_A_TURN):
+                self._connection.executemany(_SQLITE, rows[start : start + ROWS_A_TURN])
+                os.sched_yield()
             self._connection.execute("COMMIT")
-            _start_writing(f"{self._path}-wal")
+            _write_out(f"{self._path}-wal")
         except (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError) as error:
             self.close()
             raise Refused(str(error)) from None
@@ -123,10 +129,11 @@ class SqliteSink:
             self._connection = None
 
 
-def _start_writing(path: str) -> None:
-    """What the kernel holds of SQLite's log begins to go to the disk, and nobody waits for it (sync_file_range(2)).
+def _write_out(path: str) -> None:
+    """What the kernel holds of SQLite's log goes to the disk, a piece at a time (sync_file_range(2)); nothing else waits for it.
 
-    Without it an fsync now and then finds 32 MiB at once, and the journal's, on the same disk, was measured to wait 60 ms.
+    The journal's fsyncs share the disk: behind 14 MB of log, a commit of 2,000 clicks, the slowest were measured to wait 20 ms,
+    behind pieces 12. Left to the kernel alone, the log is 32 MiB at once now and then, and they waited 60 ms.
     Never for the database itself: to close a file drops every lock that this process has on it (fcntl(2)).
     """
     if _sync_file_range is None:
@@ -134,13 +141,15 @@ def _start_writing(path: str) -> None:
     with contextlib.suppress(OSError):
         handle = os.open(path, os.O_RDONLY)
         try:
-            _sync_file_range(handle, ctypes.c_int64(0), ctypes.c_int64(0), _WRITE)
+            for start in range(0, os.fstat(handle).st_size, _PIECE):
+                _sync_file_range(handle, ctypes.c_int64(start), ctypes.c_int64(_PIECE), _WRITE_AND_WAIT)
         finally:
             os.close(handle)
 
 
 _sync_file_range = getattr(ctypes.CDLL(None), "sync_file_range", None)  # Linux alone has it
-_WRITE = 2  # SYNC_FILE_RANGE_WRITE
+_WRITE_AND_WAIT = 2 | 4  # SYNC_FILE_RANGE_WRITE, SYNC_FILE_RANGE_WAIT_AFTER
+_PIECE = 512 << 10
 
 
 class PostgresSink:

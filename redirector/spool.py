@@ -30,6 +30,11 @@ MAX_PAYLOAD = 1 << 20
 """Bytes of one payload: an URL has at most 8 KiB, a click with its evidence far less than this."""
 
 
+_WRITTEN = 6 << 20
+"""Bytes at the head of a new file that are written with zeros: to what was only allocated, the first write changes the file
+system's own records too (an extent becomes a written one), and its fsync waits for those. The journal turns before."""
+
+
 class SpoolFull(Exception):
     """No room is left. What was to be kept is not kept."""
 
@@ -51,8 +56,11 @@ class Spool:
         _set_aside_foreign(path)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            if os.fstat(handle).st_size < size:
+            has = os.fstat(handle).st_size
+            if has < size:
                 os.posix_fallocate(handle, 0, size)
+            if has == 0:
+                _write(handle, bytes(min(size, _WRITTEN)), 0)
             with locked(handle):
                 if generation_of(handle) is None:
                     os.pwrite(handle, _MAGIC + _GENERATION.pack(1) + _END, 0)
