@@ -56,13 +56,11 @@ class Spool:
         _set_aside_foreign(path)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            has = os.fstat(handle).st_size
-            if has < size:
+            if os.fstat(handle).st_size < size:
                 os.posix_fallocate(handle, 0, size)
-            if has == 0:
-                _write(handle, bytes(min(size, _WRITTEN)), 0)
             with locked(handle):
                 if generation_of(handle) is None:
+                    _write(handle, bytes(min(size, _WRITTEN)), 0)
                     os.pwrite(handle, _MAGIC + _GENERATION.pack(1) + _END, 0)
             os.fsync(handle)
             _sync_folder(path.parent)
