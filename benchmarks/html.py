@@ -17,6 +17,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import lolhtml
+import lxml.html
+from bs4 import BeautifulSoup
+from selectolax.lexbor import LexborHTMLParser
+
 from benchmarks.text import WORDS, sealing
 from rewriter.edit import apply
 from rewriter.html import rewrite_html
@@ -64,31 +69,48 @@ def _templates() -> list[str]:
     return [file.read_text("utf-8", "replace") for file in files]
 
 
-def _peers() -> dict[str, Callable[[str], object]]:
-    scan = re.compile(r"(?:[^<]++|<(?![aA][\s/]))*+(?:<[aA][^>]*>)?")
-    peers: dict[str, Callable[[str], object]] = {"re scan": lambda text: sum(1 for _ in scan.finditer(text))}
-    try:
-        import lxml.html
+class _Constant:
+    """What lol-html calls for each element that it selects."""
 
-        peers["lxml rewrite_links"] = lambda text: lxml.html.rewrite_links(text, lambda _: CONSTANT)
-    except ImportError:
-        pass
-    from bs4 import BeautifulSoup
-    from selectolax.lexbor import LexborHTMLParser
+    def element(self, element: lolhtml.Element) -> None:
+        element.set_attribute("href", CONSTANT)
 
-    def soup(text: str) -> str:
-        tree = BeautifulSoup(text, "html.parser")
-        for node in tree.find_all("a", href=True):
-            node["href"] = CONSTANT
-        return str(tree)
 
-    def selectolax(text: str) -> str | None:
-        tree = LexborHTMLParser(text)
-        for node in tree.css("a[href]"):
-            node.attrs["href"] = CONSTANT
-        return tree.html
+def _lol_html(text: str) -> str:
+    output = bytearray()
+    rewriter = lolhtml.HTMLRewriter(output.extend)
+    rewriter.on("a[href]", _Constant())
+    rewriter.write(text.encode())
+    rewriter.end()
+    return output.decode()
 
-    return {**peers, "BeautifulSoup": soup, "selectolax": selectolax}
+
+def _lxml(text: str) -> object:
+    return lxml.html.rewrite_links(text, lambda _: CONSTANT)
+
+
+def _beautiful_soup(text: str) -> str:
+    tree = BeautifulSoup(text, "html.parser")
+    for node in tree.find_all("a", href=True):
+        node["href"] = CONSTANT
+    return str(tree)
+
+
+def _selectolax(text: str) -> str | None:
+    tree = LexborHTMLParser(text)
+    for node in tree.css("a[href]"):
+        node.attrs["href"] = CONSTANT
+    return tree.html
+
+
+_SCAN = re.compile(r"(?:[^<]++|<(?![aA][\s/]))*+(?:<[aA][^>]*>)?")
+PEERS: dict[str, Callable[[str], object]] = {
+    "re scan": lambda text: sum(1 for _ in _SCAN.finditer(text)),
+    "lxml rewrite_links": _lxml,
+    "lol-html": _lol_html,
+    "BeautifulSoup": _beautiful_soup,
+    "selectolax": _selectolax,
+}
 
 
 def _rates(bodies: list[str], rounds: int) -> dict[str, list[float]]:
@@ -97,7 +119,7 @@ def _rates(bodies: list[str], rounds: int) -> dict[str, list[float]]:
     def ours(body: str) -> str:
         return apply(body, rewrite_html(body, part="1", protect=protect, options=options).edits)
 
-    runners: dict[str, Callable[[str], object]] = {"ours": ours, **_peers()}
+    runners: dict[str, Callable[[str], object]] = {"ours": ours, **PEERS}
     rates: dict[str, list[float]] = {name: [] for name in runners}
     size = sum(map(len, bodies))
     for _ in range(rounds):
