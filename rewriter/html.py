@@ -54,7 +54,7 @@ def rewrite_html(source: str, *, part: str, protect: Protect, options: Options, 
 
     encoding: Python codec of the document's charset, in which browsers encode queries
     """
-    if _MAY_HOLD_LINK.search(source) is None:
+    if "href" not in source and _MAY_HOLD_LINK.search(source) is None:
         return BodyResult()
     found = find_places(source)
     work = _Work(source, part, protect, options, encoding, found)

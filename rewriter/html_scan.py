@@ -48,26 +48,29 @@ MAY_HOLD_URL = re.compile(_URL_MARK)
 characters, which makes the search several times faster than one for the URL's first character."""
 
 _COMMON = (
-    "td", "tr", "th", "thead", "table", "tbody", "tfoot", "p", "br", "b", "body", "div", "span", "img", "h1", "h2", "h3", "h4",
-    "h5", "h6", "hr", "html", "head", "strong", "em", "i", "u", "font", "center", "ul", "ol", "li", "small", "sup",
+    "td", "tr", "th", "thead", "table", "tbody", "tfoot", "p", "br", "b", "body", "div", "span", "strong", "small", "sup", "img",
+    "i", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "html", "head", "em", "u", "ul", "font", "center", "ol", "li",
 )  # fmt: skip
-"""Most of the tags in mails; known first, they are stepped over twice as fast."""
+"""Most of the tags in mails; as nearly all of them are spelt, in lower case, they are stepped over twice as fast."""
 
 
-def _any_of(names: Iterable[str]) -> str:
-    """A pattern for these names in any case, by first letter, as a regex engine tries alternatives one by one."""
+def _any_of(names: Iterable[str], *, any_case: bool = True) -> str:
+    """A pattern for these names, by first letter, as a regex engine tries alternatives one by one."""
     by_letter: dict[str, list[str]] = {}
     for name in names:
-        by_letter.setdefault(name[0], []).append("".join(f"[{c}{c.upper()}]" if c.isalpha() else c for c in name[1:]))
-    return "|".join(f"[{letter}{letter.upper()}](?:{'|'.join(rests)})" for letter, rests in by_letter.items())
+        letter, *rest = (f"[{c}{c.upper()}]" if any_case and c.isalpha() else c for c in name)
+        by_letter.setdefault(letter, []).append("".join(rest))
+    return "|".join(f"{letter}(?:{'|'.join(rests)})" for letter, rests in by_letter.items())
 
 
+_QUOTED = r"(?: [a-z-]++=\"[^\"]*+\")++>"
 _PLAIN = rf"(?:[{_WS}]++[^{_WS}\"'>/=<]++(?:=(?:\"[^\"]*+\"|'[^']*+'))?+)*+[{_WS}]*+/?+>"
-"""The spelling that nearly all attributes have: read three times as fast as by the full pattern, which stands behind it."""
+"""The spellings that nearly all attributes have, the usual one first: read three times as fast as by the full pattern, which
+stands behind them."""
 
 _SILENT = "[^<.:&]*+"
 _BORING = re.compile(
-    rf"{_SILENT}(?:</?(?:{_any_of(_COMMON)})(?:>|{_PLAIN}){_SILENT}"
+    rf"{_SILENT}(?:</?(?:{_any_of(_COMMON, any_case=False)})(?:>|{_QUOTED}|{_PLAIN}){_SILENT}"
     rf"|</?(?!(?:{_any_of(INTERESTING)})[{_WS}/>]|[a-zA-Z]++:)[a-zA-Z][^{_WS}/>]*+(?:{_PLAIN}|{_ATTRIBUTES}>)"
     rf"|(?!{_URL_MARK})[.:&]{_SILENT}|[^<.:&]++)*+"
 )

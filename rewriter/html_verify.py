@@ -26,7 +26,8 @@ MAX_CLIMB = 200
 _SOURCES = frozenset({"iframe", "frame", "embed", "portal"})
 _TEMPLATE = re.compile(r"(</?)(?=template)", re.IGNORECASE)
 _CONDITIONAL = re.compile(r"<!--\[if[^\]>]*+\]>(.*?)(?:<!\[endif\]-->|-->|\Z)", re.IGNORECASE | re.DOTALL)
-_VML = re.compile("<[vV]:")
+_NAMED = re.compile(f"<({'|'.join(sorted((*_ELEMENTS, 'base', 'math', 'template', 'v:'), key=len, reverse=True))})")
+"""What a source can hold at all, in lower case: to look once is cheaper than to ask the tree for each element."""
 _REFRESH = re.compile(
     r"""\s*(?:\d[\d.]*|\.[\d.]*)(?:\s*[;,]|(?=\s))\s*(?:url\s*=\s*)?(?:'([^']*)|"([^"]*)|(.*))""",
     re.IGNORECASE | re.DOTALL,
@@ -81,16 +82,18 @@ def by_lexbor(html: str) -> Iterator[tuple[str, str, str]]:
 
 def _lexbor_document(html: str) -> Iterator[tuple[str, str, str]]:
     """The base comes first. What lies in templates is looked at as if they were ordinary elements."""
+    named = frozenset(_NAMED.findall(html.lower()))
     tree = LexborHTMLParser(html)
-    base = next((node for node in tree.tags("base") if "href" in node.attributes and _space(node) == "html"), None)
-    if base is not None:
-        yield "base", "href", base.attributes["href"] or ""
-    if tree.tags("template"):
+    if "base" in named:
+        base = next((node for node in tree.tags("base") if "href" in node.attributes and _space(node) == "html"), None)
+        if base is not None:
+            yield "base", "href", base.attributes["href"] or ""
+    if "template" in named:
         yield from _lexbor_document(_TEMPLATE.sub(r"\1x-", html))
-    nodes = [node for name in _ELEMENTS for node in tree.tags(name)]  # many times faster than one selector of them all
-    if tree.tags("math"):
+    nodes = [node for name in _ELEMENTS if name in named for node in tree.tags(name)]  # faster than one selector of all
+    if "math" in named:
         nodes += [node for node in tree.css("[href], [xlink\\:href]") if _space(node) == "math"]
-    if _VML.search(html):
+    if "v:" in named:
         nodes += tree.css("[href]")
     for node in nodes:
         yield from _navigable(node.tag or "", {key: value or "" for key, value in node.attributes.items()})

@@ -66,7 +66,10 @@ class Keyset:
 
     @property
     def primary(self) -> Key:
-        return next(key for key in self.keys if key.state is State.PRIMARY)
+        for key in self.keys:  # asked for each link
+            if key.state is State.PRIMARY:
+                return key
+        raise KeysetError("the keyset has no primary key")
 
     def usable(self, key_id: bytes) -> Key | None:
         """The key with this id if it may open links, else None."""

@@ -106,7 +106,12 @@ def _cipher(secret: bytes, purpose: str, deployment: str, tenant: str) -> AESSIV
 
 
 def _associated(version: bytes, key: Key, keyset: Keyset, host: str) -> list[bytes]:
-    return [b"toc-link", version, key.id, keyset.deployment.encode(), keyset.tenant.encode(), host.encode()]
+    return [*_same_for_all(version, key.id, keyset.deployment, keyset.tenant), host.encode()]
+
+
+@lru_cache(maxsize=256)
+def _same_for_all(version: bytes, key_id: bytes, deployment: str, tenant: str) -> tuple[bytes, ...]:
+    return b"toc-link", version, key_id, deployment.encode(), tenant.encode()
 
 
 def host_part(url: Url) -> str:
