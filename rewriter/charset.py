@@ -62,7 +62,7 @@ _META_BYTES = 4096
 _HIGH = re.compile(rb"[\x80-\xff]")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _UTF7_RUN = re.compile(rb"\+[A-Za-z0-9+/]+-?")
-_LINK_BYTES = re.compile(rb"https?:[/\\]|www\.", re.IGNORECASE)
+_LINK_BYTES = (b"http:/", b"http:\\", b"https:/", b"https:\\", b"www.")
 _LINK_TEXT = re.compile(r"https?:[/\\]|www\.", re.IGNORECASE)
 
 
@@ -115,9 +115,10 @@ def decode(content: bytes, label: str, *, html: bool = False, view: View | None 
 
 def _hides_links(found: Text) -> bool:
     """Whether the bytes, read as ASCII, hold more beginnings of links than the text does."""
-    if found.text.isascii() and len(found.text) == len(found.content):
-        return False
-    in_bytes = len(_LINK_BYTES.findall(found.content))
+    if found.codec == "utf-8" or (found.text.isascii() and len(found.text) == len(found.content)):
+        return False  # no byte of ASCII is a part of another character there
+    lower = found.content.lower()
+    in_bytes = sum(map(lower.count, _LINK_BYTES))
     return in_bytes > 0 and in_bytes > len(_LINK_TEXT.findall(found.text))
 
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from email.utils import getaddresses
+from typing import NamedTuple
 
 from rewriter import charset
 from rewriter.edit import Edit
@@ -23,16 +24,22 @@ MBOX = (b"From ", b">From ")
 """How the first line of a message begins that came out of an mbox file."""
 
 _END = re.compile(rb"(?:\n|\r(?!\n))(\r\n|\n|\r)")
+_EMPTY_LINES = (b"\n\r", b"\n\n", b"\r\r")
+_WINDOW = 4096
+"""Bytes of a header that are searched at a time: most headers end within them."""
 _NEWLINE = re.compile(rb"\r\n|\n|\r")
-_FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:([^\r\n]*+(?:(?:\r\n|\n|\r)[ \t][^\r\n]*+)*+)(?:\r\n|\n|\r|\Z)")
+_LINE_END = rb"(?:\r\n|\n|\r|\Z)"
+_FIELD = re.compile(
+    rb"(?:([!-9;-~]++)[ \t]*+:([^\r\n]*+(?:(?:\r\n|\n|\r)[ \t][^\r\n]*+)*+)" + _LINE_END + rb")|[^\r\n]*+" + _LINE_END
+)
+"""A field, or a line that is none."""
 _WORD = re.compile(r"=\?([^?*\s]+)(?:\*[^?\s]*)?\?([bBqQ])\?([^?]*)\?=")
 _BETWEEN_WORDS = re.compile(r"(\?=)[ \t\r\n]+(=\?)")
 _FOLD = re.compile(r"\r?\n[ \t]|\r[ \t]")
 _Q_ESCAPE = re.compile(rb"=([0-9A-Fa-f]{2})")
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """raw[start:end] is the whole field with its line ending; `name` in lower case; `value` raw, folded."""
 
     name: str
@@ -61,23 +68,32 @@ def body_start(raw: bytes, start: int = 0, end: int | None = None) -> tuple[int,
         return start, start + 2
     if raw[start : start + 1] in (b"\n", b"\r"):
         return start, start + 1
-    found = _END.search(raw, start, end)
+    found = _END.match(raw, _empty_line(raw, start, end), end)
     return (found.start(1), found.end()) if found else (end, end)
+
+
+def _empty_line(raw: bytes, start: int, end: int) -> int:
+    """Where the line break before the first empty line stands; `end` where there is none."""
+    while start < end:
+        stop = min(start + _WINDOW, end)
+        first = stop
+        for mark in _EMPTY_LINES:
+            place = raw.find(mark, start, first)
+            first = place + 1 if place >= 0 else first
+        if first < stop:
+            return first - 1
+        start = stop if stop == end else stop - 1  # a mark may lie across the border
+    return end
 
 
 def fields(raw: bytes, start: int = 0, end: int | None = None) -> list[Field]:
     """The fields of raw[start:end], which is a header without the empty line behind it. Lines that are none are skipped."""
     end = len(raw) if end is None else end
     found = []
-    place = start
-    while place < end:
-        match = _FIELD.match(raw, place, end)
-        if match is None:
-            newline = _NEWLINE.search(raw, place, end)
-            place = newline.end() if newline else end
-            continue
-        found.append(Field(match.group(1).decode("ascii").lower(), match.group(2), place, match.end()))
-        place = match.end()
+    for match in _FIELD.finditer(raw, start, end):
+        name, value = match.groups()
+        if name:
+            found.append(Field(name.decode("ascii").lower(), value, *match.span()))
     return found
 
 
@@ -90,6 +106,9 @@ def field(raw: bytes, name: str) -> list[bytes]:
 def remove_fields(raw: bytes, names: Collection[str]) -> bytes:
     """`raw` without the fields of these names (lower case)."""
     head, _ = body_start(raw)
+    lower = raw[:head].lower()
+    if not any(name.encode() in lower for name in names):
+        return raw
     doomed = [item for item in fields(raw, 0, head) if item.name in names]
     if not doomed:
         return raw

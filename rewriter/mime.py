@@ -25,7 +25,7 @@ MAX_NESTING = 500
 MESSAGES = frozenset({"message/rfc822", "message/global", "message/news"})
 
 _NO_LF = re.compile(rb"\n(\r?\n)")
-_BARE_CR = re.compile(rb"\r(?!\n)")
+_BLANK_ENDS = (b" \r", b" \n", b"\t\r", b"\t\n")
 _BLANK_LINE = re.compile(rb"(?:\n|\r(?!\n))([ \t]+(?:\r\n|\n|\r))")
 _LINE = re.compile(rb"[^\r\n]{0,998}")
 _BREAK = re.compile(rb"\r\n|\n|\r|\Z")
@@ -226,10 +226,13 @@ def _header(raw: bytes, start: int, end: int, view: View) -> tuple[int, int, tup
     head, body = body_start(raw, start, end)
     if head == start:
         return head, body, ()
-    if _BARE_CR.search(raw, start, body) and view.doubt(Doubt.LINE_END):
+    if raw.count(b"\r", start, body) != raw.count(b"\r\n", start, body) and view.doubt(Doubt.LINE_END):
         only = _NO_LF.search(raw, start, end)
         head, body = (only.start(1), only.end()) if only else (end, end)
-    if (blank := _BLANK_LINE.search(raw, start, head)) and view.doubt(Doubt.BLANK_LINE):
+    blank = None
+    if any(raw.find(mark, start, head) >= 0 for mark in _BLANK_ENDS):  # few headers have a line that ends with a blank
+        blank = _BLANK_LINE.search(raw, start, head)
+    if blank and view.doubt(Doubt.BLANK_LINE):
         head, body = blank.start(1), blank.end()
     found = tuple(fields(raw, start, head))
     odd = _odd_line(raw, start, head, found)

@@ -22,6 +22,7 @@ from rewriter.text_chars import (
     MIDDLE_DOTS,
     PARTICLE,
     STOP,
+    TO_STOP,
 )
 
 _BRACKET = re.compile(r"[()\[\]]")
@@ -132,13 +133,17 @@ def _stretch(text: str, start: int) -> Stretch:
 def _stop(text: str, start: int) -> int:
     """The first stop at or behind `start`."""
     at = start
-    while match := STOP.search(text, at):
-        at = match.start()
+    while (at := _end_of_run(text, at)) < len(text):
         passed = _passes(text, at, start)
         if passed == at:
             return at
         at = passed
-    return len(text)
+    return at
+
+
+def _end_of_run(text: str, start: int) -> int:
+    found = TO_STOP.match(text, start)
+    return found.end() if found else start
 
 
 def _passes(text: str, at: int, start: int) -> int:

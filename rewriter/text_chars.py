@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 LETTERS = (
     "\u1100-\u11ff\ua960-\ua97f\uac00-\ud7ff"  # Hangul, and its letters
@@ -51,35 +51,46 @@ def _ranges(points: Iterable[int]) -> str:
     return "".join(out)
 
 
-def _ends_host(point: int) -> bool:
-    if chr(point) in JOINERS or point in _NUMBERS_THAT_ARE_LETTERS:
-        return False
-    category = unicodedata.category(chr(point))
-    return category in _STOP_CATEGORIES and category != "So"
+_FIRST, _LAST = 0x80, 0x20000
+"""Code points whose category is asked. Planes 2 and 3 are letters, 15 and 16 private; plane 14 is named by hand."""
+
+_CATEGORIES = tuple(map(unicodedata.category, map(chr, range(_FIRST, _LAST))))
+_TAGS = "\\U000e0000-\\U000e007f"
 
 
-def _of_categories(categories: frozenset[str]) -> str:
-    # Planes 2 and 3 are letters, 15 and 16 private; plane 14 is named by hand.
-    wanted = (
-        p
-        for p in range(0x80, 0x20000)
-        if unicodedata.category(chr(p)) in categories and p not in _NUMBERS_THAT_ARE_LETTERS
-    )
-    return _ranges(wanted) + "\\U000e0000-\\U000e007f"
+def _of_categories(categories: frozenset[str], but: str = "") -> str:
+    """The characters of these categories beyond ASCII, without `but`, as the inside of a character class."""
+    return _ranges(_points(categories, but)) + _TAGS
+
+
+def _points(categories: frozenset[str], but: str) -> Iterator[int]:
+    out = {ord(character) for character in but} | _NUMBERS_THAT_ARE_LETTERS
+    return (p for p, category in enumerate(_CATEGORIES, _FIRST) if category in categories and p not in out)
+
+
+def _run_of_others(ascii_signs: str, categories: frozenset[str], but: str = "") -> str:
+    """A pattern for characters that are not of these categories; of ASCII, `ascii_signs` alone.
+
+    By planes: a class of them all holds hundreds of ranges beyond the first plane, each of which is asked for each letter,
+    which makes it a hundred times slower than a class of the first plane.
+    """
+    named = set(_points(categories, but))
+    plane = _ranges(point for point in range(_FIRST, 0x10000) if point not in named)
+    return f"(?:[{ascii_signs}]++|[{plane}]++|[^\\x00-\uffff{_of_categories(categories, but)}])"
 
 
 STOPS = _ASCII_STOPS.replace("\\", "\\\\").replace("^", "\\^") + _of_categories(_STOP_CATEGORIES)
 """What ends a URL: space, control and format characters, some ASCII signs, every foreign sign (P, S, Z, No)."""
 
 _SYMBOLS = _of_categories(frozenset({"So"}))
-_NO_HOST = (
-    r"\x00-$&-,/:-@\[-\^`{-\x7f" + _ranges(p for p in range(0x80, 0x20000) if _ends_host(p)) + "\\U000e0000-\\U000e007f"
-)
 
 STOP = re.compile(f"[{STOPS}]")
+TO_STOP = re.compile(_run_of_others(r"!#-;=?-\[\]_a-z~", _STOP_CATEGORIES) + "*+")
+"""Everything up to the next stop, or to the end."""
+
 CJK = re.compile(f"[{LETTERS}]")
 CJK_RUN = re.compile(f"[{LETTERS}](?:[{MIDDLE_DOTS}]?[{LETTERS}])*")
-HOST_RUN = re.compile(f"[^{_NO_HOST}]+")
+HOST_RUN = re.compile(_run_of_others(r"%\-.0-9A-Z_a-z", _STOP_CATEGORIES - {"So"}, but=JOINERS) + "++")
 """Letters, digits, signs and dots of a host; symbols and joiners too, as there are names with them."""
 
 SYMBOL_OR_CJK = re.compile(f"[{_SYMBOLS}{LETTERS}]")

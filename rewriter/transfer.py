@@ -41,7 +41,6 @@ _QP_UNSAFE = re.compile(rb"[^ -<>-~]")
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 _NOT_BASE64 = bytes(set(range(256)) - set(_BASE64))
 _NEWLINE = re.compile(rb"\r\n|\n|\r")
-_TAIL = re.compile(rb"[\r\n]*\Z")
 _NEVER = 1 << 62
 _UU_BEGIN = re.compile(rb"begin [0-7]{3,4} [^\r\n]*(?:\r\n|\n|\r)")
 
@@ -166,8 +165,7 @@ def encode(content: bytes, encoding: str, like: bytes) -> bytes:
     width = min(width, MAX_LINE - 2)
     text = binascii.b2a_base64(content, newline=False)
     lines = [text[place : place + width] for place in range(0, len(text), width)]
-    tail = _TAIL.search(like)
-    return ending.join(lines) + (tail.group() if tail else b"")
+    return ending.join(lines) + like[len(like.rstrip(b"\r\n")) :]
 
 
 def _encode_uu(content: bytes, like: bytes, ending: bytes) -> bytes:
