@@ -42,6 +42,9 @@ _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 _NOT_BASE64 = bytes(set(range(256)) - set(_BASE64))
 _NEWLINE = re.compile(rb"\r\n|\n|\r")
 _NEVER = 1 << 62
+_LINES = 1000
+"""Bytes of quoted-printable, up to the end of their line, that are decoded at once on the way to a place."""
+
 _UU_BEGIN = re.compile(rb"begin [0-7]{3,4} [^\r\n]*(?:\r\n|\n|\r)")
 
 
@@ -196,15 +199,35 @@ def _splice_qp(decoded: Decoded, edits: Sequence[Edit[bytes]]) -> list[Edit[byte
 
 
 class _Places:
-    """Where decoded bytes stand in quoted-printable: the text between two escapes maps one to one. Asked ascending."""
+    """Where decoded bytes stand in quoted-printable: the text between two escapes maps one to one. Asked ascending.
+
+    Whole lines are decoded on the way to a place, which costs little; only around it escapes are looked at one by one.
+    """
 
     def __init__(self, raw: bytes) -> None:
-        self._steps = _QP.finditer(raw)
-        self._decoded = self._raw = 0  # where the current stretch begins
-        self._escape = False  # whether it begins with an escaped byte, three octets long
-        self._behind = 0  # the decoded byte behind the last escape, and where that one stands in raw
-        self._place = 0
+        self._source = raw
+        self._ahead = (0, 0)  # where the next lines begin, decoded and in raw
+        self._begin((0, 0))
+
+    def _begin(self, place: tuple[int, int]) -> None:
+        self._decoded, self._raw = place  # where the current stretch begins
+        self._behind, self._place = place  # the decoded byte behind the last escape, and where that one stands in raw
+        self._escape = False  # whether the stretch begins with an escaped byte, three octets long
+        self._steps = _QP.finditer(self._source, self._raw)
         self._next = self._step()
+
+    def _skip(self, offset: int) -> None:
+        """Go on to the lines that hold the decoded byte at `offset`."""
+        raw, begin = self._source, None
+        decoded, start = self._ahead
+        while decoded <= offset and start < len(raw):
+            begin = decoded, start
+            end = raw.find(b"\n", start + _LINES) + 1 or len(raw)
+            decoded += len(_decode_qp(raw[start:end]).content)
+            start = end
+        if begin is not None:
+            self._ahead = decoded, start
+            self._begin(begin)
 
     def _step(self) -> tuple[int, int, bool]:
         """The next stretch: (decoded, raw, begins with an escape)."""
@@ -221,6 +244,8 @@ class _Places:
         return decoded, end, False
 
     def _seek(self, offset: int) -> None:
+        if offset >= self._ahead[0]:
+            self._skip(offset)
         while self._next[0] <= offset:
             self._decoded, self._raw, self._escape = self._next
             self._next = self._step()
