@@ -42,9 +42,9 @@ class Stretch:
 
 def looks_shifted(content: bytes) -> str | None:
     """Which of the two `content` holds runs of, whatever its label says."""
-    if b"\x1b$" in content or b"\x1b(" in content:
+    if b"\x1b" in content and (b"\x1b$" in content or b"\x1b(" in content):  # one byte alone is found at once
         return ISO_2022_JP
-    return HZ if _HZ_RUN.search(content) else None
+    return HZ if b"~" in content and _HZ_RUN.search(content) else None
 
 
 def stretches(content: bytes, charset: str) -> list[Stretch]:
