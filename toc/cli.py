@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import cast
 
@@ -42,8 +43,13 @@ REFUSED = cast(type[typer.BadParameter], typer.BadParameter.__mro__[2])
 """click's ClickException, the base of all usage errors: newer versions of typer carry a click of their own."""
 
 
+OTHERS = 0o027
+"""Rights that no file of ours gives: the database says who clicked what. As in deploy/systemd."""
+
+
 def main() -> None:
     """Entry of the command ``toc``."""
+    os.umask(os.umask(OTHERS) | OTHERS)
     try:
         code = app(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)

@@ -371,6 +371,16 @@ def test_a_port_in_use_and_a_database_from_the_future_are_said_in_one_line(servi
     assert "newer version" in _refusal("serve", "--config", str(config))
 
 
+def test_no_file_of_ours_can_be_read_by_others(tmp_path: Path) -> None:
+    place = tmp_path / "toc"
+    subprocess.run(
+        [*TOC, "init", str(place), "--public-url", "http://c.example"], check=True, capture_output=True, umask=0o000
+    )
+    assert {path.name: path.stat().st_mode & 0o007 for path in (place, *place.iterdir())} == dict.fromkeys(
+        ("toc", "toc.toml", "toc.db", "keyset.json"), 0
+    )
+
+
 def test_the_filter_answers_temporary_failure(tmp_path: Path) -> None:
     done = subprocess.run(
         [*TOC, "rewrite", "-", "--config", str(tmp_path / "none")], check=False, input=b"x", capture_output=True
