@@ -34,23 +34,15 @@ SHORTENERS = frozenset(
 )  # fmt: skip
 
 SHARED_HOSTING = FREE_HOSTING | DYNAMIC_DNS
+"""What the sign `free_hosting` speaks of."""
 _ALL = SHARED_HOSTING | SHORTENERS
-
-
-def is_hosting(host: str) -> bool:
-    """Free hosting or dynamic DNS, by label."""
-    return _within(host, SHARED_HOSTING)
 
 
 def is_shared(host: str) -> bool:
     """Free hosting, dynamic DNS or a shortener, by label."""
-    return _within(host, _ALL)
-
-
-def _within(host: str, domains: frozenset[str]) -> bool:
     tail = host.rstrip(".")
     while tail:
-        if tail in domains:
+        if tail in _ALL:
             return True
         tail = tail.partition(".")[2]
     return False

@@ -19,7 +19,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from reputation.addresses import Prefix, enclosing, normal_network, prefix_of
-from reputation.forms import Reading, is_address, plain_host
+from reputation.forms import Reading, plain_host
 from toc.errors import BadUrl, Invalid
 from toc.url import ascii_host, parse, public_suffixes
 from toc.verdict import Level, Match, MatchKind, ThreatType
@@ -201,16 +201,18 @@ class ObjectSet:
         if rows := self.urls.get(host):
             met = reading.expressions[: 2 if reading.url.query else 1]
             found += [(item, "url") for item in rows if self.expressions[item.value] in met]
-        if is_address(host):
-            found += [(item, "ip") for key in self._around(host) for item in self.addresses.get(key, ())]
-        elif self.hosts:
+        if not self.hosts.keys().isdisjoint(reading.suffixes):
             for suffix in reading.suffixes:
-                if rows := self.hosts.get(suffix):
-                    found += [(item, "host") for item in rows if suffix != host or not item.value.startswith("*.")]
+                rows = self.hosts.get(suffix, ())
+                found += [(item, "host") for item in rows if suffix != host or not item.value.startswith("*.")]
+        if self.addresses and reading.is_address:
+            found += [(item, "ip") for key in self._around(host) for item in self.addresses.get(key, ())]
+        if not found:
+            return []
         return [_match(item, form) for item, form in found if item.expires is None or item.expires > now]
 
     def _around(self, host: str) -> list[str]:
-        return [host.strip("[]"), *enclosing(host, self.prefixes)] if self.addresses else []
+        return [host.strip("[]"), *enclosing(host, self.prefixes)]
 
 
 def _match(found: Object, form: str) -> Match:

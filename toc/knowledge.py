@@ -143,23 +143,24 @@ class Knowledge:
     def _conclude(
         self, found: Forms, now: datetime, known: LookedUp, signs: tuple[Sign, ...], seen: Sighting | None
     ) -> Verdict:
+        matches, silent, required, generations = known
         return conclude(
             as_of=now,
-            matches=tuple(dict.fromkeys(known.matches)),
+            matches=tuple(dict.fromkeys(matches)) if matches else (),
             signs=signs,
-            silent=known.silent,
-            required=known.required,
+            silent=silent,
+            required=required,
             forms=(found.url.href,),
             familiar=(seen is not None and seen.familiar) or self._is_popular(found.url),
-            consulted=known.generations,
+            consulted=generations,
         )
 
     def _signs(
         self, found: Forms, now: datetime, differs: bool, seen: Sighting | None, spelt: str | None = None
     ) -> tuple[Sign, ...]:
-        installed = min(key.created for key in self.keyset_file.current.keys)
-        knows = seen is not None and now - installed > LEARNING
-        hours = (now.timestamp() - seen.first / 1_000_000) / 3600 if seen is not None and knows else None
+        hours = None
+        if seen is not None and now - min(key.created for key in self.keyset_file.current.keys) > LEARNING:
+            hours = (now.timestamp() - seen.first / 1_000_000) / 3600
         return signs(found, brands=self._brands, spelt=spelt, first_seen_hours=hours, text_differs=differs)
 
     def _is_popular(self, url: Url) -> bool:

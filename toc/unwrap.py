@@ -107,7 +107,7 @@ def inner_urls(url: Url) -> list[Url]:
 
 def may_wrap(url: Url) -> bool:
     """Whether `url` may be a wrapper: a cheap question that never says no where it is one."""
-    return ".".join(url.host.rsplit(".", 2)[-2:]) in _BY_DOMAIN or url.path.startswith(ANY_HOST_PATH)
+    return url.host.endswith(_ENDINGS) or url.path.startswith(ANY_HOST_PATH)
 
 
 def _row_of(url: Url) -> tuple[Row, re.Match[str]] | None:
@@ -305,3 +305,5 @@ _BY_DOMAIN: dict[str, tuple[Row, ...]] = {
     domain: tuple(row for row in TABLE if domain in row.domains) for domain in {d for row in TABLE for d in row.domains}
 }
 """The rows by the last two labels of the host: nearly every URL is done after one look into this."""
+
+_ENDINGS = tuple(_BY_DOMAIN)
