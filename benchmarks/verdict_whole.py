@@ -9,7 +9,6 @@ import asyncio
 import os
 import random
 import statistics
-import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from reputation.forms import forms
 from reputation.generations import point_to
+from reputation.index import HEADER, Header
 from toc import keys, snapshot, startup
 from toc.knowledge import Knowledge
 from toc.sightings import UNKNOWN, StoreReader
@@ -148,31 +148,49 @@ def as_clicks_ask(folder: Path, hosts: Callable[[int], str]) -> dict[str, float]
 
 
 def swaps(folder: Path, questions: list[str], times: int) -> dict[str, float]:
-    """So many swaps between two generations by another thread, as a worker's, under look-ups: the longest gap between two."""
+    """So many swaps between two generations as a worker makes them: on a thread beside an event loop that looks up.
+
+    The longest time between two look-ups, and how many matches named another generation than the one that was asked.
+    """
     known, _ = installation(folder)
     lists = known.lists
     place = folder / "lists" / "bench"
     first = (place / "current").read_text()
-    (place / "other.idx").write_bytes((place / f"{first}.idx").read_bytes())
+    _copy_generation(place / f"{first}.idx", place / "other.idx")
     asked = [forms(parse(url)) for url in questions]
-    done = threading.Event()
+    swapped = mixed = count = 0
+    worst = 0.0
 
-    def swap() -> None:
+    def swap(number: int) -> int:
+        point_to(place, (first, "other")[number % 2 == 0])
+        return len(lists.reload_if_changed())
+
+    async def swap_all() -> None:
+        nonlocal swapped
         for number in range(times):
-            point_to(place, (first, "other")[number % 2 == 0])
-            lists.reload_if_changed()
-        done.set()
+            swapped += await asyncio.to_thread(swap, number)
+
+    async def run() -> None:
+        nonlocal worst, count, mixed
+        swapping = asyncio.create_task(swap_all())
+        before = time.perf_counter()
+        while not swapping.done():
+            found = lists.look_up(asked[count % len(asked)])
+            mixed += any(("bench", match.generation) not in found.generations for match in found.matches)
+            count += 1
+            now = time.perf_counter()
+            worst = max(worst, now - before)
+            before = now
+            await asyncio.sleep(0)
+        await swapping
 
     settle_memory()
-    thread = threading.Thread(target=swap)
-    worst, count = 0.0, 0
-    thread.start()
-    before = time.perf_counter()
-    while not done.is_set():
-        lists.look_up(asked[count % len(asked)])
-        count += 1
-        now = time.perf_counter()
-        worst = max(worst, now - before)
-        before = now
-    thread.join()
-    return {"swaps": times, "look-ups meanwhile": count, "longest gap ms": round(worst * 1000, 1)}
+    asyncio.run(run())
+    return {"swaps": swapped, "look-ups meanwhile": count, "mixed": mixed, "longest gap ms": round(worst * 1000, 1)}
+
+
+def _copy_generation(source: Path, target: Path) -> None:
+    """The same list under another generation, the name of `target`."""
+    raw = source.read_bytes()
+    header = Header.unpack(raw[:HEADER], source)
+    target.write_bytes(header._replace(generation=target.stem.encode()).pack() + raw[HEADER:])

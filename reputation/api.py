@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from reputation import object_store, peers
 from reputation.exchange import from_file, from_stix, to_csv, to_stix
+from reputation.forms import Forms
 from reputation.objects import Object, breadth_warning, parse_object
 from toc.errors import Invalid, RequestError
 from toc.verdict import Verdict
@@ -223,7 +224,8 @@ def object_answer(found: Object, warning: str | None = None) -> ObjectAnswer:
     return ObjectAnswer(**{name: getattr(found, name) for name in names}, warning=warning)
 
 
-def verdict_answer(verdict: Verdict, decision: DecisionAnswer) -> VerdictAnswer:
+def verdict_answer(verdict: Verdict, decision: DecisionAnswer, forms: Forms) -> VerdictAnswer:
+    """`forms`: under which the URL was looked up; the answer spells out all of them."""
     return VerdictAnswer(
         level=verdict.level.code,
         matches=tuple(
@@ -242,6 +244,6 @@ def verdict_answer(verdict: Verdict, decision: DecisionAnswer) -> VerdictAnswer:
         signs=tuple(SignAnswer(code=sign.code, points=sign.points, detail=sign.detail) for sign in verdict.signs),
         silent=verdict.silent,
         as_of=verdict.as_of,
-        forms=verdict.forms,
+        forms=forms.names(),
         decision=decision,
     )

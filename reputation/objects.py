@@ -123,6 +123,8 @@ def _normal_url(text: str) -> str:
         raise Invalid(f"value {text[:200]!r} is no http(s) URL: {error}") from None
     if url.userinfo and "://" not in text:  # mailto:a@b.example
         raise Invalid(f"value {text[:200]!r} is no http(s) URL: begin it with http:// or https://")
+    if "*" in url.host or url.path == "/*":
+        raise Invalid(f"value {text[:200]!r}: a URL is exact; a whole site is of the type domain: example.com, *.example.com")
     return url.href
 
 

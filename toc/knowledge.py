@@ -24,7 +24,7 @@ from toc.config import Config, FeedSettings
 from toc.keys import KeysetFile
 from toc.quiet import QuietHosts
 from toc.sightings import Sighting
-from toc.snapshot import ObjectRow, Revoked, SnapshotFile
+from toc.snapshot import ObjectRow, Revoked, Snapshot, SnapshotFile
 from toc.startup import Startup
 from toc.token import Flag, Sealed
 from toc.url import Url, ascii_host
@@ -69,10 +69,14 @@ class Knowledge:
         self.lists.reload_if_changed()
         snapshot = self._snapshot.refresh()
         if snapshot is not None:
-            generation = str(snapshot.counters.get("objects", 0))
-            self.objects = ObjectSet.of((object_of(row) for row in snapshot.objects), generation)
-            self.revoked = Revoked.of(snapshot.revocations)
-            self.snapshot_seen = True
+            self.take_in(snapshot)
+
+    def take_in(self, snapshot: Snapshot) -> None:
+        """Objects and revocations as the database has them; the snapshot file brings them by itself."""
+        generation = str(snapshot.counters.get("objects", 0))
+        self.objects = ObjectSet.of((object_of(row) for row in snapshot.objects), generation)
+        self.revoked = Revoked.of(snapshot.revocations)
+        self.snapshot_seen = True
 
     def local(
         self, url: Url, now: datetime, *, other: str | None = None, differs: bool = False, seen: Sighting | None = None
