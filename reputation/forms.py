@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from reputation.addresses import plain_address
 from toc.errors import BadUrl
-from toc.unwrap import may_wrap, unwrap_url
+from toc.unwrap import ANY_HOST_VENDORS, may_wrap, unwrap_url
 from toc.url import Url, parse, registrable_domain, unicode_host
 
 MAX_HOST = 253
@@ -196,15 +196,17 @@ class Reading:
     is_address: whether that is an IP address
     suffixes: the host and its parents (`host_suffixes`)
     wraps: it is another vendor's wrapper: what it leads to is a reading of its own, or hidden
+    decides: a click may end there: not at a vendor's own host that leads on to the next reading
     hashed: a salt, and the hashes that `reputation.index` made with it: the next list of the installation needs the same
     """
 
-    __slots__ = ("_expressions", "hashed", "host", "is_address", "name", "suffixes", "url", "wraps")
+    __slots__ = ("_expressions", "decides", "hashed", "host", "is_address", "name", "suffixes", "url", "wraps")
 
-    def __init__(self, url: Url, name: str = "", *, wraps: bool = False) -> None:
+    def __init__(self, url: Url, name: str = "", *, wraps: bool = False, decides: bool = True) -> None:
         self.url = url
         self.name = name
         self.wraps = wraps
+        self.decides = decides
         self.host = plain_address(url.host) if url.host[:1] == "[" else plain_host(url.host)
         self.is_address = is_address(self.host)
         self.suffixes = (self.host,) if self.is_address else _parents(self.host)
@@ -281,10 +283,14 @@ def _layers(url: Url, name: str) -> tuple[list[Reading], bool]:
     found = unwrap_url(url)
     if not found.layers:
         return [Reading(url, name)], False
-    inside = [parse(layer.url) for layer in found.layers[1:]]
-    readings = [Reading(url, name, wraps=True)]
-    for layer, inner in zip(found.layers, inside, strict=False):
-        readings.append(Reading(inner, name or f"layer:{layer.vendor}", wraps=True))
-    if found.target is not None:  # the innermost wrapper may hide its target
-        readings.append(Reading(parse(found.target), name or f"layer:{found.layers[-1].vendor}"))
+    readings: list[Reading] = []
+    label = name
+    for layer in found.layers:
+        anybody = layer.vendor in ANY_HOST_VENDORS  # a host that only looks like a wrapper may lead anywhere
+        readings.append(Reading(parse(layer.url), label, wraps=True, decides=anybody))
+        label = name or f"layer:{layer.vendor}"
+    if found.target is not None:
+        readings.append(Reading(parse(found.target), label))
+    else:
+        readings[-1].decides = True  # the innermost wrapper hides its target
     return readings, found.target is None

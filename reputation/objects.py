@@ -124,7 +124,9 @@ def _normal_url(text: str) -> str:
     if url.userinfo and "://" not in text:  # mailto:a@b.example
         raise Invalid(f"value {text[:200]!r} is no http(s) URL: begin it with http:// or https://")
     if "*" in url.host or url.path == "/*":
-        raise Invalid(f"value {text[:200]!r}: a URL is exact; a whole site is of the type domain: example.com, *.example.com")
+        raise Invalid(
+            f"value {text[:200]!r}: a URL is exact; a whole site is of the type domain: example.com, *.example.com"
+        )
     return url.href
 
 
@@ -211,7 +213,9 @@ class ObjectSet:
             found += [(item, "ip") for key in self._around(host) for item in self.addresses.get(key, ())]
         if not found:
             return []
-        return [_match(item, form) for item, form in found if item.expires is None or item.expires > now]
+        return [
+            _match(item, reading.name or form) for item, form in found if item.expires is None or item.expires > now
+        ]
 
     def _around(self, host: str) -> list[str]:
         return [host.strip("[]"), *enclosing(host, self.prefixes)]

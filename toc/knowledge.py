@@ -17,7 +17,7 @@ from reputation.collect import Login
 from reputation.feeds import Feed
 from reputation.forms import Forms, forms
 from reputation.hosting import is_shared
-from reputation.lists import Lists, LookedUp
+from reputation.lists import Lists, LookedUp, counted, recorded
 from reputation.objects import SOURCE, Object, ObjectSet
 from reputation.signs import signs
 from toc.config import Config, FeedSettings
@@ -106,6 +106,8 @@ class Knowledge:
         if live:
             more, hushed = await ask_all(live, found.readings, deadline=self._deadline)
             required = tuple(source.name for source in live if source.required and source.name in hushed)
+            if len(found.readings) > 1:  # nobody says which reading a source approves
+                more = [recorded(match) for match in more]
             known = LookedUp(known.matches + more, known.silent + hushed, known.required + required, known.generations)
         return self._conclude(found, now, known, self._signs(found, now, differs, seen, spelt), seen)
 
@@ -133,10 +135,10 @@ class Knowledge:
         return is_shared(host)
 
     def _local(self, found: Forms, now: datetime) -> LookedUp:
-        objects = self.objects
-        matches, silent, required, generations = self.lists.look_up(found, now)
-        for reading in found.readings:
-            matches += objects.match(reading, now)
+        objects, lists = self.objects, self.lists.view
+        _, silent, required, generations = lists
+        each = [lists.matches(reading, now) + objects.match(reading, now) for reading in found.readings]
+        matches = each[0] if len(each) == 1 else counted(found.readings, each)
         if objects.generation:
             generations += ((SOURCE, objects.generation),)
         else:
@@ -155,7 +157,7 @@ class Knowledge:
             silent=silent,
             required=required,
             forms=(found.url.href,),
-            familiar=(seen is not None and seen.familiar) or self._is_popular(found.url),
+            familiar=self._is_familiar(found, seen),
             consulted=generations,
         )
 
@@ -166,6 +168,12 @@ class Knowledge:
         if seen is not None and now - min(key.created for key in self.keyset_file.current.keys) > LEARNING:
             hours = (now.timestamp() - seen.first / 1_000_000) / 3600
         return signs(found, brands=self._brands, spelt=spelt, first_seen_hours=hours, text_differs=differs)
+
+    def _is_familiar(self, found: Forms, seen: Sighting | None) -> bool:
+        """Whether the host is, and what lies inside, too: a well-known wrapper says nothing about what it leads to."""
+        if not ((seen is not None and seen.familiar) or self._is_popular(found.url)):
+            return False
+        return all(self._is_popular(reading.url) for reading in found.readings[1:])
 
     def _is_popular(self, url: Url) -> bool:
         return bool(self.popular) and url.domain in self.popular and not is_shared(url.host)

@@ -300,6 +300,7 @@ TABLE: tuple[Row, ...] = (
 ANY_HOST_PATH = "/fmlurlsvc/"
 _ANY_HOST = (_row("fortimail", "**.*", r"/fmlurlsvc/", _parameter("url")),)
 """FortiMail runs on its owner's host: the path and the parameter `fewReq` tell it."""
+ANY_HOST_VENDORS = frozenset(row.vendor for row in _ANY_HOST)
 
 _BY_DOMAIN: dict[str, tuple[Row, ...]] = {
     domain: tuple(row for row in TABLE if domain in row.domains) for domain in {d for row in TABLE for d in row.domains}
