@@ -81,8 +81,6 @@ class Brands:
         if not self._names or "." not in domain or self._is_own(domain):
             return None
         chosen = host.rstrip(".").removesuffix(domain.partition(".")[2]).rstrip(".")
-        if not self._may_look_alike(chosen):
-            return None
         labels = unicode_host(chosen).split(".")
         for place, label in enumerate(labels):
             alike = self._alike(label)
@@ -92,11 +90,11 @@ class Brands:
                     return brand
         return None
 
-    def _may_look_alike(self, chosen: str) -> bool:
-        """Whether any word in `chosen` begins or ends as a look-alike would: no for most hosts, and never where there is one."""
+    def may_imitate(self, host: str) -> bool:
+        """Whether any word in `host` begins or ends as a look-alike would: no for most, and never where `imitated` finds one."""
         first, last = self._first, self._last
-        hyphened = "-" in chosen or "_" in chosen
-        words = (chosen.replace("-", ".").replace("_", ".") if hyphened else chosen).split(".")
+        hyphened = "-" in host or "_" in host
+        words = (host.replace("-", ".").replace("_", ".") if hyphened else host).split(".")
         for word in words:
             if word[:2] in first and word.startswith(self._heads):
                 return True

@@ -188,6 +188,14 @@ def _paths(path: str, query: str) -> list[str]:
     return found
 
 
+class Hashed(NamedTuple):
+    """What the lists of one installation ask for: the hash of each of `keys` under their common salt."""
+
+    seed: bytes
+    hashes: list[int]
+    keys: tuple[str, ...]
+
+
 class Reading:
     """One URL to look up, and the name under which a match in it is reported.
 
@@ -197,7 +205,7 @@ class Reading:
     suffixes: the host and its parents (`host_suffixes`)
     wraps: it is another vendor's wrapper: what it leads to is a reading of its own, or hidden
     decides: a click may end there: not at a vendor's own host that leads on to the next reading
-    hashed: a salt, and the hashes that `reputation.index` made with it: the next list of the installation needs the same
+    hashed: what `reputation.index` made of them for one list: the next one needs the same
     """
 
     __slots__ = ("_expressions", "decides", "hashed", "host", "is_address", "name", "suffixes", "url", "wraps")
@@ -210,7 +218,7 @@ class Reading:
         self.host = plain_address(url.host) if url.host[:1] == "[" else plain_host(url.host)
         self.is_address = is_address(self.host)
         self.suffixes = (self.host,) if self.is_address else _parents(self.host)
-        self.hashed: tuple[bytes, list[tuple[int, str]]] | None = None
+        self.hashed: Hashed | None = None
         self._expressions: list[str] | None = None
 
     @property

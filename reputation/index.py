@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
 
 from reputation.addresses import LISTED, enclosing, normal_network, plain_address, prefix_of
-from reputation.forms import Reading, host_suffixes, is_address, plain_host
+from reputation.forms import Hashed, Reading, host_suffixes, is_address, plain_host
 from toc.errors import BadUrl, ListError
 from toc.url import ascii_host, parse
 from toc.verdict import ThreatType
@@ -143,17 +143,17 @@ def hash_of(key: str, seed: bytes) -> int:
     return int.from_bytes(blake2b(key.encode(), digest_size=8, salt=seed).digest(), "little")
 
 
-def _probes(suffixes: tuple[str, ...], seed: bytes) -> list[tuple[int, str]]:
-    """Hash and host of each of `suffixes` (`reputation.forms.host_suffixes`); of an address also of its networks."""
+def _hashed(suffixes: tuple[str, ...], seed: bytes) -> Hashed:
+    """The hash of each of `suffixes` (`reputation.forms.host_suffixes`); of an address also of its networks."""
     if len(suffixes) == 1 and is_address(suffixes[0]):
         suffixes = (*suffixes, *map(_network_key, enclosing(suffixes[0])))
-    salted = _salted(seed)
-    found = []
+    salted, number = _salted(seed), int.from_bytes
+    hashes = []
     for key in suffixes:
         state = salted.copy()
         state.update(key.encode())
-        found.append((int.from_bytes(state.digest(), "little"), key))
-    return found
+        hashes.append(number(state.digest(), "little"))
+    return Hashed(seed, hashes, suffixes)
 
 
 @lru_cache(maxsize=16)
@@ -276,9 +276,9 @@ class Index:
         hits: list[Hit] = []
         hashes, directory, shift = self._hashes, self._directory, self._shift
         hashed = reading.hashed
-        if hashed is None or hashed[0] != self._seed:
-            hashed = reading.hashed = self._seed, _probes(reading.suffixes, self._seed)
-        for key, host in hashed[1]:
+        if hashed is None or hashed.seed != self._seed:
+            hashed = reading.hashed = _hashed(reading.suffixes, self._seed)
+        for key, host in zip(hashed.hashes, hashed.keys, strict=False):
             bucket = key >> shift
             high = directory[bucket + 1]
             at = bisect_left(hashes, key, directory[bucket], high)
@@ -293,7 +293,7 @@ class Index:
 
     def knows(self, host: str) -> bool:
         """Whether any entry, for a host or a URL, stands under `host` or a parent of it. By hash alone: rarely too often."""
-        for key, _ in _probes(host_suffixes(host), self._seed):
+        for key in _hashed(host_suffixes(host), self._seed).hashes:
             bucket = key >> self._shift
             low, high = self._directory[bucket], self._directory[bucket + 1]
             at = bisect_left(self._hashes, key, low, high)

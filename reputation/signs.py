@@ -96,10 +96,9 @@ def may_speak(url: Url) -> bool:
 
 
 def _host_signs(reading: Reading, brands: Brands) -> list[Sign]:
-    host, domain = reading.host, reading.domain
+    host = reading.host
     found = []
-    brand = brands.imitated(host, domain)
-    if brand is not None:
+    if brands.may_imitate(host) and (brand := brands.imitated(host, reading.domain)) is not None:
         found.append(_sign("lookalike", brand.name))
     if "xn--" in host:
         shown = unicode_host(host)
@@ -107,7 +106,7 @@ def _host_signs(reading: Reading, brands: Brands) -> list[Sign]:
         if any(mixes_scripts(label) for label in shown.split(".")):
             found.append(_sign("mixed_script", shown))
     if not SHARED_HOSTING.isdisjoint(reading.suffixes):
-        found.append(_sign("free_hosting", domain))
+        found.append(_sign("free_hosting", reading.domain))
     return found
 
 

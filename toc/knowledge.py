@@ -137,8 +137,13 @@ class Knowledge:
     def _local(self, found: Forms, now: datetime) -> LookedUp:
         objects, lists = self.objects, self.lists.view
         _, silent, required, generations = lists
-        each = [lists.matches(reading, now) + objects.match(reading, now) for reading in found.readings]
-        matches = each[0] if len(each) == 1 else counted(found.readings, each)
+        each = []
+        for reading in found.readings:
+            matches = lists.matches(reading, now)
+            matches += objects.match(reading, now)
+            each.append(matches)
+        if len(each) > 1:
+            matches = counted(found.readings, each)
         if objects.generation:
             generations += ((SOURCE, objects.generation),)
         else:
@@ -157,7 +162,7 @@ class Knowledge:
             silent=silent,
             required=required,
             forms=(found.url.href,),
-            familiar=self._is_familiar(found, seen),
+            familiar=bool(seen or self.popular) and self._is_familiar(found, seen),
             consulted=generations,
         )
 

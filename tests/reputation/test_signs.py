@@ -142,6 +142,7 @@ def test_look_alikes(host, name, why):
     url = parse(f"http://{host}/")
     brand = BRANDS.imitated(url.host, url.domain)
     assert (brand and brand.name) == name, why
+    assert BRANDS.may_imitate(url.host) or name is None, why
 
 
 def test_no_brands_no_look_alikes():
@@ -173,6 +174,7 @@ def test_every_single_change_of_a_long_name_is_seen(name, place, letter, kind):
     changed = (head + letter + tail[1:], head + letter + tail, head + tail[1:], head + tail[:2][::-1] + tail[2:])[kind]
     protected = Brands(Brand(name, (f"{name}.com",)) for name in NAMES)
     brand = protected.imitated(f"{changed}.example", f"{changed}.example")
+    assert protected.may_imitate(f"{changed}.example")
     assert brand is not None
     assert brand.name == name
 
@@ -209,6 +211,7 @@ def test_no_spelling_of_a_name_is_overlooked(name, spelt, hyphens, around, place
     if "-" not in label:
         label = around.format(label)
     protected = Brands([Brand(name, (f"{name}.com",))])
+    assert protected.may_imitate(f"www.{label}.example")
     assert protected.imitated(f"www.{label}.example", f"{label}.example") is not None
 
 
