@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -20,6 +20,7 @@ from typing import TypeVar
 
 from reputation.addresses import Prefix, enclosing, normal_network, prefix_of
 from reputation.forms import Reading, plain_host
+from reputation.hosting import SHARED, TOP_SITES
 from toc.errors import BadUrl, Invalid
 from toc.url import ascii_host, parse, public_suffixes
 from toc.verdict import Level, Match, MatchKind, ThreatType
@@ -151,9 +152,16 @@ def breadth_warning(found: Object, top_sites: frozenset[str] = frozenset()) -> s
     host = found.value.removeprefix("*.")
     if host in public_suffixes() or "." not in host:
         return f"{found.value} covers every domain below {host}, which belong to many owners"
-    if host in top_sites:
+    if host in SHARED:
+        return f"{host} covers pages of many owners"
+    if host in top_sites or host in TOP_SITES:
         return f"{host} is on the list of popular sites"
     return None
+
+
+def breadth_warnings(objects: Iterable[Object], top_sites: frozenset[str] = frozenset()) -> Iterator[str]:
+    """`breadth_warning` of each that has one."""
+    return (warning for item in objects if (warning := breadth_warning(item, top_sites)) is not None)
 
 
 _Table = Mapping[str, tuple[Object, ...]]
