@@ -1,6 +1,6 @@
 """The whole local verdict as a click gets it, and what swaps of a list do to it meanwhile.
 
-URL ─▶ parse ─▶ first seen (SQLite) ─▶ forms ─▶ lists, 10,000 objects ─▶ signs, 10 brands ─▶ verdict
+URL ─▶ parse ─▶ first seen (SQLite, 100,000 hosts) ─▶ forms ─▶ lists, 10,000 objects ─▶ signs, 10 brands ─▶ verdict
 """
 
 from __future__ import annotations
@@ -8,15 +8,19 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import sqlite3
 import statistics
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
-from reputation.forms import forms
+from reputation.forms import Forms, forms
 from reputation.generations import point_to
+from reputation.index import HEADER, Header
+from reputation.lists import Lists
 from toc import keys, snapshot, startup
 from toc.knowledge import Knowledge
 from toc.sightings import UNKNOWN, StoreReader
@@ -28,6 +32,7 @@ from toc.worker import settle_memory
 
 ROUNDS = 5
 OBJECTS = 10_000
+SEEN_HOSTS = 100_000
 CLICKS, CLICKED_HOSTS = 100_000, 2_000
 BRANDS = (
     "paypal",
@@ -52,9 +57,18 @@ def installation(folder: Path) -> tuple[Knowledge, StoreReader]:
     brands = "".join(f'[[reputation.brands]]\nname = "{name}"\ndomains = ["{name}.com"]\n' for name in BRANDS)
     (folder / "toc.toml").write_text('[service]\npublic_url = "https://l.example"\n' + FEED + brands)
     snapshot.write(folder, snapshot.Snapshot(counters={"objects": 1}, objects=_objects(now)))
-    engine.upgrade(f"sqlite:///{folder}/toc.db")
+    _remember_hosts(folder / "toc.db", now)
     reader = StoreReader(f"sqlite:///{folder}/toc.db", time.monotonic)
     return Knowledge(startup.read(folder / "toc.toml", {})), reader
+
+
+def _remember_hosts(path: Path, now: datetime) -> None:
+    """The record of an installation that has seen some hosts before."""
+    engine.upgrade(f"sqlite:///{path}")
+    first = int((now - timedelta(days=50)).timestamp() * 1_000_000)
+    rows = ((f"www.seen{number}.example", first, 3, 0, 5, 5) for number in range(SEEN_HOSTS))
+    with closing(sqlite3.connect(path)) as base, base:
+        base.executemany("INSERT OR IGNORE INTO first_seen VALUES (?, ?, ?, ?, ?, ?)", rows)
 
 
 def _objects(now: datetime) -> tuple[snapshot.ObjectRow, ...]:
@@ -148,31 +162,65 @@ def as_clicks_ask(folder: Path, hosts: Callable[[int], str]) -> dict[str, float]
 
 
 def swaps(folder: Path, questions: list[str], times: int) -> dict[str, float]:
-    """So many swaps between two generations by another thread, as a worker's, under look-ups: the longest gap between two."""
+    """So many swaps between two generations as a worker makes them: on a thread beside an event loop that looks up.
+
+    The longest time between two look-ups, and how many matches named another generation than the one that was asked. Beside it
+    the longest gap in the same time without a swap: what the machine itself takes away.
+    """
     known, _ = installation(folder)
     lists = known.lists
     place = folder / "lists" / "bench"
     first = (place / "current").read_text()
-    (place / "other.idx").write_bytes((place / f"{first}.idx").read_bytes())
+    _copy_generation(place / f"{first}.idx", place / "other.idx")
     asked = [forms(parse(url)) for url in questions]
-    done = threading.Event()
+    swapped = 0
 
-    def swap() -> None:
+    def swap(number: int) -> int:
+        point_to(place, (first, "other")[number % 2 == 0])
+        return len(lists.reload_if_changed())
+
+    async def swap_all() -> None:
+        nonlocal swapped
         for number in range(times):
-            point_to(place, (first, "other")[number % 2 == 0])
-            lists.reload_if_changed()
-        done.set()
+            swapped += await asyncio.to_thread(swap, number)
 
     settle_memory()
-    thread = threading.Thread(target=swap)
-    worst, count = 0.0, 0
-    thread.start()
+    start = time.perf_counter()
+    count, mixed, worst = asyncio.run(_look_up_beside(lists, asked, swap_all))
+    took = time.perf_counter() - start
+    _, _, alone = asyncio.run(_look_up_beside(lists, asked, partial(asyncio.sleep, took)))
+    return {
+        "swaps": swapped,
+        "seconds": round(took, 1),
+        "look-ups meanwhile": count,
+        "mixed": mixed,
+        "longest gap ms": round(worst * 1000, 1),
+        "longest gap without swaps ms": round(alone * 1000, 1),
+    }
+
+
+async def _look_up_beside(
+    lists: Lists, asked: list[Forms], work: Callable[[], Coroutine[None, None, None]]
+) -> tuple[int, int, float]:
+    """Look-ups until `work` is done: how many, how many answers of mixed generations, the longest seconds between two."""
+    working = asyncio.create_task(work())
+    count = mixed = 0
+    worst = 0.0
     before = time.perf_counter()
-    while not done.is_set():
-        lists.look_up(asked[count % len(asked)])
+    while not working.done():
+        found = lists.look_up(asked[count % len(asked)])
+        mixed += any(("bench", match.generation) not in found.generations for match in found.matches)
         count += 1
         now = time.perf_counter()
         worst = max(worst, now - before)
         before = now
-    thread.join()
-    return {"swaps": times, "look-ups meanwhile": count, "longest gap ms": round(worst * 1000, 1)}
+        await asyncio.sleep(0)
+    await working
+    return count, mixed, worst
+
+
+def _copy_generation(source: Path, target: Path) -> None:
+    """The same list under another generation, the name of `target`."""
+    raw = source.read_bytes()
+    header = Header.unpack(raw[:HEADER], source)
+    target.write_bytes(header._replace(generation=target.stem.encode()).pack() + raw[HEADER:])

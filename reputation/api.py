@@ -15,7 +15,8 @@ from starlette.routing import Route
 
 from reputation import object_store, peers
 from reputation.exchange import from_file, from_stix, to_csv, to_stix
-from reputation.objects import Object, breadth_warning, parse_object
+from reputation.forms import Forms
+from reputation.objects import Object, breadth_warning, breadth_warnings, parse_object
 from toc.errors import Invalid, RequestError
 from toc.verdict import Verdict
 from toc.web import MAX_JSON, decode, json, number, read_body
@@ -90,6 +91,7 @@ class ObjectsAnswer(msgspec.Struct, frozen=True, kw_only=True):
 class ImportAnswer(msgspec.Struct, frozen=True, kw_only=True):
     added: int
     refused: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 class ListAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,7 +202,8 @@ def _exchange_routes(services: Services) -> list[Route]:
         async with services.engine.begin() as connection:
             actor = request.state.principal.name
             added = await object_store.add_many(connection, found, actor=actor, now=now)
-        return json(ImportAnswer(added=added, refused=tuple(refused)))
+        warnings = tuple(breadth_warnings(found, services.top_sites()))
+        return json(ImportAnswer(added=added, refused=tuple(refused), warnings=warnings))
 
     async def give_out(request: Request) -> Response:
         wanted = request.query_params.get("format", "csv")
@@ -223,7 +226,8 @@ def object_answer(found: Object, warning: str | None = None) -> ObjectAnswer:
     return ObjectAnswer(**{name: getattr(found, name) for name in names}, warning=warning)
 
 
-def verdict_answer(verdict: Verdict, decision: DecisionAnswer) -> VerdictAnswer:
+def verdict_answer(verdict: Verdict, decision: DecisionAnswer, forms: Forms) -> VerdictAnswer:
+    """`forms`: under which the URL was looked up; the answer spells out all of them."""
     return VerdictAnswer(
         level=verdict.level.code,
         matches=tuple(
@@ -242,6 +246,6 @@ def verdict_answer(verdict: Verdict, decision: DecisionAnswer) -> VerdictAnswer:
         signs=tuple(SignAnswer(code=sign.code, points=sign.points, detail=sign.detail) for sign in verdict.signs),
         silent=verdict.silent,
         as_of=verdict.as_of,
-        forms=verdict.forms,
+        forms=forms.names(),
         decision=decision,
     )

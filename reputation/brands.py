@@ -8,9 +8,10 @@ own selection of Unicode's confusables.txt: the letters that domain registries a
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 
 from toc.url import is_public_suffix, registrable_domain, unicode_host
 
@@ -62,13 +63,14 @@ class Brands:
         self._names = {brand.name.lower(): brand for brand in rows}
         self._skeletons = {skeleton(name): brand for name, brand in self._names.items()}
         self._hyphened = any("-" in name for name in self._names)
+        forms = {*self._skeletons, *self._names}
+        self._heads = tuple({head for form in forms for head in _endings(form, heads=True)})
+        self._tails = tuple({tail for form in forms for tail in _endings(form, heads=False)})
+        self._first = frozenset(head[:2] for head in self._heads)
+        self._last = frozenset(tail[-2:] for tail in self._tails)
         self._near_by = _Neighbours((*self._skeletons.items(), *self._names.items()))
-        self._like = lru_cache(maxsize=65536)(self._look_up)  # hosts share their words: www, mail, login
-        self._alike = lru_cache(maxsize=65536)(self._words_alike)
-        self.imitated = lru_cache(maxsize=16384)(self._imitated)
-        """`_imitated`, which says what it means; clicks come in bursts on the same hosts."""
 
-    def _imitated(self, host: str, domain: str) -> Brand | None:
+    def imitated(self, host: str, domain: str) -> Brand | None:
         """The brand that `host` (ASCII, with its registrable `domain`) looks like, or None.
 
         Looked at is what the owner chose: the labels before the public suffix, whole, joined, and word by word between
@@ -81,11 +83,26 @@ class Brands:
         chosen = host.rstrip(".").removesuffix(domain.partition(".")[2]).rstrip(".")
         labels = unicode_host(chosen).split(".")
         for place, label in enumerate(labels):
-            if self._alike(label):
-                brand = self._of_label(label, is_owners=place == len(labels) - 1, behind=labels[place + 1 :])
+            alike = self._alike(label)
+            if alike:
+                brand = self._of_label(label, alike, is_owners=place == len(labels) - 1, behind=labels[place + 1 :])
                 if brand is not None:
                     return brand
         return None
+
+    def may_imitate(self, host: str) -> bool:
+        """Whether any word in `host` begins or ends as a look-alike would: no for most, and never where `imitated` finds one."""
+        first, last = self._first, self._last
+        hyphened = "-" in host or "_" in host
+        words = (host.replace("-", ".").replace("_", ".") if hyphened else host).split(".")
+        for word in words:
+            if word[:2] in first and word.startswith(self._heads):
+                return True
+            if word[-2:] in last and word.endswith(self._tails):
+                return True
+            if hyphened and len(word) < MIN_LENGTH:  # p-aypal, and every A-label
+                return True
+        return False
 
     def _is_own(self, domain: str) -> bool:
         if domain in self._own:
@@ -93,9 +110,11 @@ class Brands:
         name, _, suffix = domain.partition(".")
         return name in self._own_everywhere and is_public_suffix(suffix)
 
-    def _of_label(self, label: str, *, is_owners: bool, behind: list[str]) -> Brand | None:
+    def _of_label(
+        self, label: str, alike: list[tuple[str, Brand]], *, is_owners: bool, behind: list[str]
+    ) -> Brand | None:
         words = _words(label)
-        for word, brand in self._alike(label):
+        for word, brand in alike:
             if is_owners or word != brand.name.lower():
                 return brand
             after = behind if word == label else words[words.index(word) + 1 :] if word in words else []
@@ -103,7 +122,7 @@ class Brands:
                 return brand
         return None
 
-    def _words_alike(self, label: str) -> tuple[tuple[str, Brand], ...]:
+    def _alike(self, label: str) -> list[tuple[str, Brand]]:
         """The spellings in one label that look like a brand: its words joined, then each."""
         words = _words(label)
         spellings = words
@@ -111,10 +130,10 @@ class Brands:
             spellings = (label, "".join(words), *words) if self._hyphened else ("".join(words), *words)
         found = []
         for word in spellings:
-            brand = self._like(word) if len(word) >= MIN_LENGTH else None
+            brand = self._look_up(word) if len(word) >= MIN_LENGTH else None
             if brand is not None:
                 found.append((word, brand))
-        return tuple(found)
+        return found
 
     def _look_up(self, word: str) -> Brand | None:
         form = skeleton(word)
@@ -152,10 +171,28 @@ class _Neighbours:
 _NOTHING: dict[int, dict[str, list[tuple[str, Brand]]]] = {}
 
 
+def _spelt(letter: str) -> list[str]:
+    """The ASCII spellings of one letter of a skeleton: itself, digits, pairs."""
+    plain = [letter, *(chr(code) for code, seen in _LOOKS_LIKE.items() if code < 128 and seen == letter)]
+    pairs = [pair for pair, single in _PAIRS if single == letter]
+    return plain + [a + b for pair in pairs for a in _spelt(pair[0]) for b in _spelt(pair[1])]
+
+
+def _endings(form: str, *, heads: bool) -> Iterator[str]:
+    """How the ASCII spellings begin (or end) that look like `form` there: two characters, three where it is long.
+
+    A look-alike of a long name is one edit away: that leaves its first or its last letters as they are.
+    """
+    length = 3 if len(form) >= MIN_EDIT_LENGTH + 1 else 2
+    letters = form[:length] if heads else form[-length:]
+    for spelt in map("".join, product(*map(_spelt, letters))):
+        yield spelt[:length] if heads else spelt[-length:]
+
+
 def _words(label: str) -> tuple[str, ...]:
     if "-" not in label and "_" not in label:
         return (label,)
-    return tuple(word for word in label.replace("_", "-").split("-") if word)
+    return tuple(filter(None, label.replace("_", "-").split("-")))
 
 
 _COMMON = frozenset({"com", "net", "org"})

@@ -70,7 +70,7 @@ def to_csv(objects: Iterable[Object]) -> str:
 
 def _cell(value: object) -> str:
     text = value.isoformat() if isinstance(value, datetime) else str(value or "")
-    return "'" + text if text.startswith(_FORMULA) else text
+    return "'" + text if text.lstrip("'").startswith(_FORMULA) else text
 
 
 def from_csv(raw: bytes, *, new_id: Callable[[], str], created: datetime) -> Read:
@@ -106,7 +106,7 @@ def _take(fields: dict[str, object], place: str, into: Read, new_id: Callable[[]
 
 def _plain(value: object) -> str:
     text = value.strip() if isinstance(value, str) else ""
-    return text[1:] if text[:1] == "'" and text[1:2] in _FORMULA else text
+    return text[1:] if text[:1] == "'" and text.lstrip("'").startswith(_FORMULA) else text
 
 
 def to_stix(objects: Iterable[Object], *, now: datetime) -> str:

@@ -32,6 +32,7 @@ DocumentParser = Callable[[bytes, ThreatType], Iterator[Entry]]
 _UNDECODABLE = 0.02  # share of lines that are not UTF-8 above which the charset is another one
 _WIDE = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")  # UTF-16 and UTF-32
 _BOM = b"\xef\xbb\xbf"
+_START = 1024  # bytes that tell what a file is
 _HTML = re.compile(rb"\s*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE)
 _BAD = "bad"
 
@@ -52,7 +53,7 @@ def parse(format: str, data: bytes | Iterable[bytes], threat: ThreatType = Threa
 
 def _document(chunks: Iterable[bytes]) -> bytes:
     raw = b"".join(chunks).removeprefix(_BOM)
-    _sniff(raw[:1024])
+    _sniff(raw[:_START])
     return raw
 
 
@@ -74,8 +75,8 @@ def lines(chunks: Iterable[bytes]) -> Iterator[tuple[int, str]]:
         if b"\0" in chunk and not (first and chunk.startswith(_WIDE)):
             raise ListError("the list holds NUL bytes", why="nul")
         block = rest + chunk
-        if first and len(block) > 1:
-            _sniff(block[:1024])
+        if first and (b"\n" in block or len(block) >= _START):
+            _sniff(block[:_START])
             block, first = block.removeprefix(_BOM), False
         *whole, rest = block.split(b"\n")
         if len(rest) > MAX_LINE:
@@ -230,12 +231,17 @@ def _adblock(source: Lines, threat: ThreatType) -> Iterator[Entry]:
 
 
 _RPZ_RECORD = re.compile(r"(\S+)\s+(?:\d+[smhdwSMHDW]?\s+)?(?:IN\s+)?(?:\d+\s+)?([A-Z]+)\s+(.*)", re.IGNORECASE)
+_RPZ_SAME_OWNER = re.compile(r"(?:\d+[smhdw]?\s+|IN\s+)*(?:A|AAAA|CNAME|DNAME|NS|SOA|TXT|MX|SRV)\s", re.IGNORECASE)
+"""A record that names no owner: another one of the name before (RFC 1035 section 5.1)."""
 _RPZ_TRIGGERS = (".rpz-ip", ".rpz-nsdname", ".rpz-nsip", ".rpz-client-ip")
 _RPZ_HARMLESS = ("rpz-passthru.", "rpz-tcp-only.")
 
 
 def _rpz(source: Lines, threat: ThreatType) -> Iterator[Entry]:
-    """A response policy zone as a master file (draft-vixie-dnsop-dns-rpz): QNAME triggers, addresses and networks."""
+    """A response policy zone as a master file (draft-vixie-dnsop-dns-rpz): QNAME triggers, addresses and networks.
+
+    Without $ORIGIN, as a zone transfer writes it, the SOA's absolute owner is the origin.
+    """
     origin, open_paren = "", False
     for number, line in source:
         text = line.partition(";")[0].strip()
@@ -246,11 +252,15 @@ def _rpz(source: Lines, threat: ThreatType) -> Iterator[Entry]:
             origin = text.split()[-1].rstrip(".").lower()
             continue
         open_paren = "(" in text and ")" not in text
+        if text.startswith("$") or _RPZ_SAME_OWNER.match(text):
+            continue
         record = _RPZ_RECORD.match(text)
-        if text.startswith("$") or record is None:
-            if not text.startswith(("$", "@")) and not re.match(r"(?:IN\s+)?(?:NS|SOA|TXT)\s", text, re.IGNORECASE):
+        if record is None:
+            if not text.startswith("@"):
                 yield Entry(_BAD, text, number, threat)
             continue
+        if not origin and record.group(2).upper() == "SOA" and record.group(1).endswith("."):
+            origin = record.group(1).rstrip(".").lower()
         yield from _rpz_record(record, origin, number, threat)
 
 

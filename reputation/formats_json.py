@@ -31,7 +31,7 @@ def _expect(kind: type, value: Any) -> Any:
 
 def _text(row: Any, name: str) -> str:
     value = row.get(name) if isinstance(row, dict) else None
-    return value if isinstance(value, str) else ""
+    return value.strip() if isinstance(value, str) else ""
 
 
 def _url(value: str, number: int, threat: ThreatType) -> Entry:

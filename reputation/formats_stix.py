@@ -32,6 +32,7 @@ _KINDS = {
 _DIGESTS = frozenset({"sha1", "sha256"})  # exchanged as objects; no list of URLs has them
 _JOINERS = frozenset({"AND", "NOT", "FOLLOWEDBY", "WITHIN", "REPEATS", "START", "STOP"})
 _EQUAL = frozenset({"=", "==", "IN"})
+_WITHIN = _EQUAL | {"ISSUBSET"}  # of addresses: a network covers each of its addresses
 _HARMLESS = frozenset({"benign", "anonymization"})
 
 
@@ -86,8 +87,9 @@ def values(pattern: str) -> list[tuple[str, str]]:
     for token in _TOKEN.finditer(pattern):
         text = token.group()
         if token.lastgroup == "literal":
-            if path in _KINDS and operator in _EQUAL:
-                found.append((_KINDS[path], re.sub(r"\\(.)", r"\1", text[1:-1])))
+            kind = _KINDS.get(path, "")
+            if operator in (_WITHIN if kind == "ip" else _EQUAL) and kind:
+                found.append((kind, re.sub(r"\\(.)", r"\1", text[1:-1])))
         elif token.lastgroup == "path":
             path, operator = text, ""
         elif text.upper() in _JOINERS:

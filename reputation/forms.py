@@ -14,14 +14,13 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
 from reputation.addresses import plain_address
 from toc.errors import BadUrl
-from toc.unwrap import unwrap_url
-from toc.url import Url, parse, unicode_host
+from toc.unwrap import ANY_HOST_VENDORS, may_wrap, unwrap_url
+from toc.url import Url, parse, registrable_domain, unicode_host
 
 MAX_HOST = 253
 """A DNS name is not longer (RFC 1035 section 2.3.4, less length octets): longer hosts are looked up by their tail."""
@@ -160,13 +159,15 @@ def lookup_hosts(host: str) -> list[str]:
 
 def host_suffixes(host: str) -> tuple[str, ...]:
     """`host` and every parent host down to the single label; of an address only itself. At most 127, as DNS allows."""
-    if is_address(host):
-        return (host,)
+    return (host,) if is_address(host) else _parents(host)
+
+
+def _parents(host: str) -> tuple[str, ...]:
     suffixes = [host]
-    tail = host[-MAX_HOST:] if len(host) > MAX_HOST else host
-    while (dot := tail.find(".")) >= 0:
-        tail = tail[dot + 1 :]
+    tail = host[-MAX_HOST:].partition(".")[2]
+    while tail:
         suffixes.append(tail)
+        tail = tail.partition(".")[2]
     return tuple(suffixes)
 
 
@@ -187,30 +188,43 @@ def _paths(path: str, query: str) -> list[str]:
     return found
 
 
+class Hashed(NamedTuple):
+    """What the lists of one installation ask for: the hash of each of `keys` under their common salt."""
+
+    seed: bytes
+    hashes: list[int]
+    keys: tuple[str, ...]
+
+
 class Reading:
     """One URL to look up, and the name under which a match in it is reported.
 
     name:  empty for the URL itself, else ``layer:<vendor>`` or ``other_reading``
     host:  of the URL, without stray dots; an IPv4 address inside an IPv6 one as the former
+    is_address: whether that is an IP address
+    suffixes: the host and its parents (`host_suffixes`)
     wraps: it is another vendor's wrapper: what it leads to is a reading of its own, or hidden
+    decides: a click may end there: not at a vendor's own host that leads on to the next reading
+    hashed: what `reputation.index` made of them for one list: the next one needs the same
     """
 
-    __slots__ = ("_expressions", "_suffixes", "host", "name", "url", "wraps")
+    __slots__ = ("_expressions", "decides", "hashed", "host", "is_address", "name", "suffixes", "url", "wraps")
 
-    def __init__(self, url: Url, name: str = "", *, wraps: bool = False) -> None:
+    def __init__(self, url: Url, name: str = "", *, wraps: bool = False, decides: bool = True) -> None:
         self.url = url
         self.name = name
         self.wraps = wraps
-        self.host = plain_host(url.host) if url.host[:1] != "[" else plain_address(url.host)
+        self.decides = decides
+        self.host = plain_address(url.host) if url.host[:1] == "[" else plain_host(url.host)
+        self.is_address = is_address(self.host)
+        self.suffixes = (self.host,) if self.is_address else _parents(self.host)
+        self.hashed: Hashed | None = None
         self._expressions: list[str] | None = None
-        self._suffixes: tuple[str, ...] | None = None
 
     @property
-    def suffixes(self) -> tuple[str, ...]:
-        """The host and its parents (`host_suffixes`)."""
-        if self._suffixes is None:
-            self._suffixes = host_suffixes(self.host)
-        return self._suffixes
+    def domain(self) -> str:
+        """The registrable domain; the host itself where there is none."""
+        return registrable_domain(self.host)
 
     @property
     def expressions(self) -> list[str]:
@@ -233,8 +247,7 @@ class Reading:
         return [expression for expression in self.expressions if expression.startswith(start)]
 
 
-@dataclass(frozen=True, slots=True)
-class Forms:
+class Forms(NamedTuple):
     """Every form of one URL. `readings` begins with the URL itself; `hidden`: a wrapper does not show its target."""
 
     url: Url
@@ -261,6 +274,8 @@ class Forms:
 
 def forms(url: Url, other: str | None = None) -> Forms:
     """All forms of `url`; `other` is the other reading of an ambiguous boundary, as it was sealed. Never raises."""
+    if not other and not may_wrap(url):  # as nearly every one
+        return Forms(url, (Reading(url),))
     found, hidden = _layers(url, "")
     if other:
         try:
@@ -276,10 +291,14 @@ def _layers(url: Url, name: str) -> tuple[list[Reading], bool]:
     found = unwrap_url(url)
     if not found.layers:
         return [Reading(url, name)], False
-    inside = [parse(layer.url) for layer in found.layers[1:]]
-    readings = [Reading(url, name, wraps=True)]
-    for layer, inner in zip(found.layers, inside, strict=False):
-        readings.append(Reading(inner, name or f"layer:{layer.vendor}", wraps=True))
-    if found.target is not None:  # the innermost wrapper may hide its target
-        readings.append(Reading(parse(found.target), name or f"layer:{found.layers[-1].vendor}"))
+    readings: list[Reading] = []
+    label = name
+    for layer in found.layers:
+        anybody = layer.vendor in ANY_HOST_VENDORS  # a host that only looks like a wrapper may lead anywhere
+        readings.append(Reading(parse(layer.url), label, wraps=True, decides=anybody))
+        label = name or f"layer:{layer.vendor}"
+    if found.target is not None:
+        readings.append(Reading(parse(found.target), label))
+    else:
+        readings[-1].decides = True  # the innermost wrapper hides its target
     return readings, found.target is None

@@ -33,24 +33,30 @@ SHORTENERS = frozenset(
     }
 )  # fmt: skip
 
+TOP_SITES = frozenset(
+    {
+        "adobe.com", "akamai.net", "akamaized.net", "amazon.co.jp", "amazon.com", "amazon.de", "amazonaws.com",
+        "apple.com", "baidu.com", "bing.com", "booking.com", "box.com", "cloudflare.com", "docusign.com",
+        "docusign.net", "dropbox.com", "ebay.com", "facebook.com", "github.com", "google.co.jp", "google.com",
+        "google.de", "googleapis.com", "gstatic.com", "icloud.com", "instagram.com", "linkedin.com", "live.com",
+        "mail.ru", "microsoft.com", "microsoftonline.com", "mozilla.org", "naver.com", "netflix.com", "office.com",
+        "office365.com", "outlook.com", "paypal.com", "pinterest.com", "qq.com", "rakuten.co.jp", "reddit.com",
+        "salesforce.com", "slack.com", "spotify.com", "taobao.com", "tiktok.com", "twitter.com", "vimeo.com",
+        "whatsapp.com", "wikipedia.org", "x.com", "yahoo.co.jp", "yahoo.com", "yandex.ru", "youtube.com", "zoom.us",
+    }
+)  # fmt: skip
+"""Sites that everybody visits: an object for a whole one deserves a second thought. `[reputation] popularity` adds to them."""
+
 SHARED_HOSTING = FREE_HOSTING | DYNAMIC_DNS
-_ALL = SHARED_HOSTING | SHORTENERS
-
-
-def is_hosting(host: str) -> bool:
-    """Free hosting or dynamic DNS, by label."""
-    return _within(host, SHARED_HOSTING)
+"""What the sign `free_hosting` speaks of."""
+SHARED = SHARED_HOSTING | SHORTENERS
 
 
 def is_shared(host: str) -> bool:
     """Free hosting, dynamic DNS or a shortener, by label."""
-    return _within(host, _ALL)
-
-
-def _within(host: str, domains: frozenset[str]) -> bool:
     tail = host.rstrip(".")
     while tail:
-        if tail in domains:
+        if tail in SHARED:
             return True
         tail = tail.partition(".")[2]
     return False

@@ -26,7 +26,6 @@ import mmap
 import struct
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import blake2b
@@ -34,7 +33,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
 
 from reputation.addresses import LISTED, enclosing, normal_network, plain_address, prefix_of
-from reputation.forms import MAX_HOST, Reading, host_suffixes, is_address, plain_host
+from reputation.forms import Hashed, Reading, host_suffixes, is_address, plain_host
 from toc.errors import BadUrl, ListError
 from toc.url import ascii_host, parse
 from toc.verdict import ThreatType
@@ -109,8 +108,7 @@ def _digest(data: bytes) -> bytes:
     return blake2b(data, digest_size=16).digest()
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """One record of a list that matched.
 
     entry:   as its source spells it        line:    in the source, from 1
@@ -145,21 +143,23 @@ def hash_of(key: str, seed: bytes) -> int:
     return int.from_bytes(blake2b(key.encode(), digest_size=8, salt=seed).digest(), "little")
 
 
-def probes(host: str, seed: bytes) -> tuple[tuple[int, str], ...]:
-    """Hash and host of `host` and each of its parents (`reputation.forms.host_suffixes`); of an address, its networks."""
-    if is_address(host):
-        return tuple((hash_of(key, seed), key) for key in (host, *map(_network_key, enclosing(host))))
-    if len(host) > MAX_HOST:
-        return tuple((hash_of(suffix, seed), suffix) for suffix in host_suffixes(host))
-    return _probes(host, seed)
+def _hashed(suffixes: tuple[str, ...], seed: bytes) -> Hashed:
+    """The hash of each of `suffixes` (`reputation.forms.host_suffixes`); of an address also of its networks."""
+    if len(suffixes) == 1 and is_address(suffixes[0]):
+        suffixes = (*suffixes, *map(_network_key, enclosing(suffixes[0])))
+    salted, number = _salted(seed), int.from_bytes
+    hashes = []
+    for key in suffixes:
+        state = salted.copy()
+        state.update(key.encode())
+        hashes.append(number(state.digest(), "little"))
+    return Hashed(seed, hashes, suffixes)
 
 
-@lru_cache(maxsize=16384)
-def _probes(host: str, seed: bytes) -> tuple[tuple[int, str], ...]:
-    """Built on those of the parent, which other hosts have asked for already."""
-    dot = host.find(".")
-    own = (hash_of(host, seed), host)
-    return (own, *_probes(host[dot + 1 :], seed)) if dot >= 0 else (own,)
+@lru_cache(maxsize=16)
+def _salted(seed: bytes) -> blake2b:
+    """`hash_of` before its key: a copy of it costs less than the salt once more."""
+    return blake2b(digest_size=8, salt=seed)
 
 
 def entry_key(kind: str, value: str) -> str | None:
@@ -275,12 +275,13 @@ class Index:
         """Every entry that covers `reading`: hosts by label, URLs by expression. Texts are compared: no false hit."""
         hits: list[Hit] = []
         hashes, directory, shift = self._hashes, self._directory, self._shift
-        for key, host in probes(reading.host, self._seed):
+        hashed = reading.hashed
+        if hashed is None or hashed.seed != self._seed:
+            hashed = reading.hashed = _hashed(reading.suffixes, self._seed)
+        for key, host in zip(hashed.hashes, hashed.keys, strict=False):
             bucket = key >> shift
-            low, high = directory[bucket], directory[bucket + 1]
-            if low == high:
-                continue
-            at = bisect_left(hashes, key, low, high)
+            high = directory[bucket + 1]
+            at = bisect_left(hashes, key, directory[bucket], high)
             while at < high and hashes[at] == key:
                 ordinal = self._ordinals[at]
                 if ordinal & MARKER:
@@ -292,7 +293,7 @@ class Index:
 
     def knows(self, host: str) -> bool:
         """Whether any entry, for a host or a URL, stands under `host` or a parent of it. By hash alone: rarely too often."""
-        for key, _ in probes(host, self._seed):
+        for key in _hashed(host_suffixes(host), self._seed).hashes:
             bucket = key >> self._shift
             low, high = self._directory[bucket], self._directory[bucket + 1]
             at = bisect_left(self._hashes, key, low, high)
@@ -361,9 +362,9 @@ class Index:
         block, place = divmod(ordinal, BLOCK)
         start = self._blocks[block]
         end = self._blocks[block + 1] if block + 1 < len(self._blocks) else len(self._text)
-        records = bytes(self._text[start:end]).decode("utf-8").split("\n")[: place + 1]
-        line = sum(int(record[2 : record.index("\t")]) for record in records)
-        return records[-1], line
+        records = bytes(self._text[start:end]).split(b"\n", place + 1)[: place + 1]
+        line = sum([int(record[2 : record.index(b"\t")]) for record in records])
+        return records[-1].decode("utf-8"), line
 
 
 def body_checksum(file: BinaryIO) -> bytes:

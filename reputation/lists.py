@@ -8,8 +8,8 @@ generation stays mapped until its last reader is done.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -19,7 +19,7 @@ from reputation.forms import Forms, Reading
 from reputation.generations import open_current, stamp
 from reputation.index import Hit, Index
 from toc.errors import ListError
-from toc.verdict import Match
+from toc.verdict import Match, MatchKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,9 @@ class Loaded:
     stamp: tuple[int, int] | None
 
 
+_APPROVING = frozenset({MatchKind.APPROVED, MatchKind.OVERRIDE})
+
+
 class LookedUp(NamedTuple):
     """silent: lists that never loaded; required: those of them that are; generations: (name, generation) of the others."""
 
@@ -38,6 +41,24 @@ class LookedUp(NamedTuple):
     silent: tuple[str, ...]
     required: tuple[str, ...]
     generations: tuple[tuple[str, str], ...]
+
+
+class View(NamedTuple):
+    """All lists at one moment. `answering`: feed, index and generation of each that was ever loaded; the rest as `LookedUp`."""
+
+    answering: tuple[tuple[Feed, Index, str], ...]
+    silent: tuple[str, ...]
+    required: tuple[str, ...]
+    generations: tuple[tuple[str, str], ...]
+
+    def matches(self, reading: Reading, now: datetime | None = None) -> list[Match]:
+        """Of every list. An entry that expired before `now` is no match."""
+        found: list[Match] = []
+        for feed, index, generation in self.answering:
+            hits = index.find(reading)
+            if hits:
+                found += [_match(feed, generation, reading, hit) for hit in hits if not _expired(hit, now)]
+        return found
 
 
 class Lists:
@@ -61,7 +82,7 @@ class Lists:
         answering = tuple((item.feed, item.index, item.index.generation) for item in loaded if item.index)
         self._loaded = loaded
         generations = tuple((feed.name, generation) for feed, _, generation in answering)
-        self._view = (answering, silent, required, generations)  # one reference: readers take it once
+        self.view = View(answering, silent, required, generations)  # one reference: readers take it once
 
     @property
     def loaded(self) -> tuple[Loaded, ...]:
@@ -95,18 +116,10 @@ class Lists:
         return index
 
     def look_up(self, forms: Forms, now: datetime | None = None) -> LookedUp:
-        """Matches of every list under every reading.
-
-        An entry that expired before `now` is no match.
-        """
-        answering, silent, required, generations = self._view
-        matches: list[Match] = []
-        for feed, index, generation in answering:
-            for reading in forms.readings:
-                hits = index.find(reading)
-                if hits:
-                    matches += [_match(feed, generation, reading, hit) for hit in hits if not _expired(hit, now)]
-        return LookedUp(matches, silent, required, generations)
+        """Matches of every list under every reading."""
+        view = self.view
+        matches = [match for reading in forms.readings for match in view.matches(reading, now)]
+        return LookedUp(matches, view.silent, view.required, view.generations)
 
 
 def _match(feed: Feed, generation: str, reading: Reading, hit: Hit) -> Match:
@@ -120,6 +133,26 @@ def _match(feed: Feed, generation: str, reading: Reading, hit: Hit) -> Match:
         kind=feed.kind,
         line=hit.line,
     )
+
+
+def counted(readings: Sequence[Reading], each: Sequence[list[Match]]) -> list[Match]:
+    """All matches of a URL of several readings, `each` those of one. Approvals are recorded only, unless they count.
+
+    They do where each place is approved that a click may end at: else whoever builds a page that looks like a wrapper
+    would have it approved by what it claims to wrap.
+    """
+    kinds = [{match.kind for match in found} for reading, found in zip(readings, each, strict=True) if reading.decides]
+    matches = [match for found in each for match in found]
+    if not all(_APPROVING & found for found in kinds):
+        return [recorded(match) for match in matches]
+    if not all(MatchKind.OVERRIDE in found for found in kinds):  # then none of them beats a threat
+        return [replace(match, kind=MatchKind.APPROVED) if match.kind in _APPROVING else match for match in matches]
+    return matches
+
+
+def recorded(match: Match) -> Match:
+    """`match`, or where it approves, that it did, without effect."""
+    return replace(match, kind=MatchKind.LOGGED) if match.kind in _APPROVING else match
 
 
 def _expired(hit: Hit, now: datetime | None) -> bool:

@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TypeVar
 
 from reputation.addresses import Prefix, enclosing, normal_network, prefix_of
-from reputation.forms import Reading, is_address, plain_host
+from reputation.forms import Reading, plain_host
+from reputation.hosting import SHARED, TOP_SITES
 from toc.errors import BadUrl, Invalid
 from toc.url import ascii_host, parse, public_suffixes
 from toc.verdict import Level, Match, MatchKind, ThreatType
@@ -123,6 +124,10 @@ def _normal_url(text: str) -> str:
         raise Invalid(f"value {text[:200]!r} is no http(s) URL: {error}") from None
     if url.userinfo and "://" not in text:  # mailto:a@b.example
         raise Invalid(f"value {text[:200]!r} is no http(s) URL: begin it with http:// or https://")
+    if "*" in url.host or url.path == "/*":
+        raise Invalid(
+            f"value {text[:200]!r}: a URL is exact; a whole site is of the type domain: example.com, *.example.com"
+        )
     return url.href
 
 
@@ -147,9 +152,16 @@ def breadth_warning(found: Object, top_sites: frozenset[str] = frozenset()) -> s
     host = found.value.removeprefix("*.")
     if host in public_suffixes() or "." not in host:
         return f"{found.value} covers every domain below {host}, which belong to many owners"
-    if host in top_sites:
+    if host in SHARED:
+        return f"{host} covers pages of many owners"
+    if host in top_sites or host in TOP_SITES:
         return f"{host} is on the list of popular sites"
     return None
+
+
+def breadth_warnings(objects: Iterable[Object], top_sites: frozenset[str] = frozenset()) -> Iterator[str]:
+    """`breadth_warning` of each that has one."""
+    return (warning for item in objects if (warning := breadth_warning(item, top_sites)) is not None)
 
 
 _Table = Mapping[str, tuple[Object, ...]]
@@ -201,16 +213,20 @@ class ObjectSet:
         if rows := self.urls.get(host):
             met = reading.expressions[: 2 if reading.url.query else 1]
             found += [(item, "url") for item in rows if self.expressions[item.value] in met]
-        if is_address(host):
-            found += [(item, "ip") for key in self._around(host) for item in self.addresses.get(key, ())]
-        elif self.hosts:
+        if not self.hosts.keys().isdisjoint(reading.suffixes):
             for suffix in reading.suffixes:
-                if rows := self.hosts.get(suffix):
-                    found += [(item, "host") for item in rows if suffix != host or not item.value.startswith("*.")]
-        return [_match(item, form) for item, form in found if item.expires is None or item.expires > now]
+                rows = self.hosts.get(suffix, ())
+                found += [(item, "host") for item in rows if suffix != host or not item.value.startswith("*.")]
+        if self.addresses and reading.is_address:
+            found += [(item, "ip") for key in self._around(host) for item in self.addresses.get(key, ())]
+        if not found:
+            return []
+        return [
+            _match(item, reading.name or form) for item, form in found if item.expires is None or item.expires > now
+        ]
 
     def _around(self, host: str) -> list[str]:
-        return [host.strip("[]"), *enclosing(host, self.prefixes)] if self.addresses else []
+        return [host.strip("[]"), *enclosing(host, self.prefixes)]
 
 
 def _match(found: Object, form: str) -> Match:

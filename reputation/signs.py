@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 from reputation.brands import Brands, mixes_scripts
 from reputation.forms import Forms, Reading
-from reputation.hosting import is_hosting
+from reputation.hosting import SHARED_HOSTING
 from toc.errors import BadUrl
 from toc.url import Url, parse, unicode_host
 from toc.verdict import Sign
@@ -72,13 +72,11 @@ def signs(
 
 
 def _url_signs(reading: Reading, brands: Brands, spelt: str | None) -> list[Sign]:
-    url, host = reading.url, reading.url.host
-    found: list[Sign] = []
-    if url.is_ip:
-        if spelt is not None and _is_obfuscated(spelt):
-            found.append(_sign("obfuscated_ip", host))
+    url = reading.url
+    if not reading.is_address:
+        found = _host_signs(reading, brands)
     else:
-        found += _host_signs(host, url.domain, brands)
+        found = [_sign("obfuscated_ip", url.host)] if spelt is not None and _is_obfuscated(spelt) else []
     if url.userinfo:
         found.append(_sign("userinfo", url.userinfo[:64]))
     if url.port is not None and url.port not in USUAL_PORTS:
@@ -97,18 +95,18 @@ def may_speak(url: Url) -> bool:
     return bool(url.userinfo) or url.port is not None or "://" in query or "%3A" in query or "%3a" in query
 
 
-def _host_signs(host: str, domain: str, brands: Brands) -> list[Sign]:
+def _host_signs(reading: Reading, brands: Brands) -> list[Sign]:
+    host = reading.host
     found = []
-    brand = brands.imitated(host, domain)
-    if brand is not None:
+    if brands.may_imitate(host) and (brand := brands.imitated(host, reading.domain)) is not None:
         found.append(_sign("lookalike", brand.name))
     if "xn--" in host:
         shown = unicode_host(host)
         found.append(_sign("punycode", shown))
         if any(mixes_scripts(label) for label in shown.split(".")):
             found.append(_sign("mixed_script", shown))
-    if is_hosting(host):
-        found.append(_sign("free_hosting", domain))
+    if not SHARED_HOSTING.isdisjoint(reading.suffixes):
+        found.append(_sign("free_hosting", reading.domain))
     return found
 
 

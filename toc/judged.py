@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reputation.api import DecisionAnswer, VerdictAnswer, verdict_answer
+from reputation.forms import forms
 from toc.knowledge import Knowledge, utc_now
 from toc.policy import decide
 from toc.sightings import StoreReader
@@ -24,4 +25,4 @@ async def judged(url: str, knowledge: Knowledge, reader: StoreReader, *, for_pee
         profile=profile.name,
         policy=knowledge.policy.version,
     )
-    return verdict_answer(verdict, answer)
+    return verdict_answer(verdict, answer, forms(found))

@@ -17,14 +17,14 @@ from reputation.collect import Login
 from reputation.feeds import Feed
 from reputation.forms import Forms, forms
 from reputation.hosting import is_shared
-from reputation.lists import Lists, LookedUp
+from reputation.lists import Lists, LookedUp, counted, recorded
 from reputation.objects import SOURCE, Object, ObjectSet
 from reputation.signs import signs
 from toc.config import Config, FeedSettings
 from toc.keys import KeysetFile
 from toc.quiet import QuietHosts
 from toc.sightings import Sighting
-from toc.snapshot import ObjectRow, Revoked, SnapshotFile
+from toc.snapshot import ObjectRow, Revoked, Snapshot, SnapshotFile
 from toc.startup import Startup
 from toc.token import Flag, Sealed
 from toc.url import Url, ascii_host
@@ -69,10 +69,14 @@ class Knowledge:
         self.lists.reload_if_changed()
         snapshot = self._snapshot.refresh()
         if snapshot is not None:
-            generation = str(snapshot.counters.get("objects", 0))
-            self.objects = ObjectSet.of((object_of(row) for row in snapshot.objects), generation)
-            self.revoked = Revoked.of(snapshot.revocations)
-            self.snapshot_seen = True
+            self.take_in(snapshot)
+
+    def take_in(self, snapshot: Snapshot) -> None:
+        """Objects and revocations as the database has them; the snapshot file brings them by itself."""
+        generation = str(snapshot.counters.get("objects", 0))
+        self.objects = ObjectSet.of((object_of(row) for row in snapshot.objects), generation)
+        self.revoked = Revoked.of(snapshot.revocations)
+        self.snapshot_seen = True
 
     def local(
         self, url: Url, now: datetime, *, other: str | None = None, differs: bool = False, seen: Sighting | None = None
@@ -102,6 +106,8 @@ class Knowledge:
         if live:
             more, hushed = await ask_all(live, found.readings, deadline=self._deadline)
             required = tuple(source.name for source in live if source.required and source.name in hushed)
+            if len(found.readings) > 1:  # nobody says which reading a source approves
+                more = [recorded(match) for match in more]
             known = LookedUp(known.matches + more, known.silent + hushed, known.required + required, known.generations)
         return self._conclude(found, now, known, self._signs(found, now, differs, seen, spelt), seen)
 
@@ -129,10 +135,15 @@ class Knowledge:
         return is_shared(host)
 
     def _local(self, found: Forms, now: datetime) -> LookedUp:
-        objects = self.objects
-        matches, silent, required, generations = self.lists.look_up(found, now)
+        objects, lists = self.objects, self.lists.view
+        _, silent, required, generations = lists
+        each = []
         for reading in found.readings:
+            matches = lists.matches(reading, now)
             matches += objects.match(reading, now)
+            each.append(matches)
+        if len(each) > 1:
+            matches = counted(found.readings, each)
         if objects.generation:
             generations += ((SOURCE, objects.generation),)
         else:
@@ -143,24 +154,31 @@ class Knowledge:
     def _conclude(
         self, found: Forms, now: datetime, known: LookedUp, signs: tuple[Sign, ...], seen: Sighting | None
     ) -> Verdict:
+        matches, silent, required, generations = known
         return conclude(
             as_of=now,
-            matches=tuple(dict.fromkeys(known.matches)),
+            matches=tuple(dict.fromkeys(matches)) if matches else (),
             signs=signs,
-            silent=known.silent,
-            required=known.required,
+            silent=silent,
+            required=required,
             forms=(found.url.href,),
-            familiar=(seen is not None and seen.familiar) or self._is_popular(found.url),
-            consulted=known.generations,
+            familiar=bool(seen or self.popular) and self._is_familiar(found, seen),
+            consulted=generations,
         )
 
     def _signs(
         self, found: Forms, now: datetime, differs: bool, seen: Sighting | None, spelt: str | None = None
     ) -> tuple[Sign, ...]:
-        installed = min(key.created for key in self.keyset_file.current.keys)
-        knows = seen is not None and now - installed > LEARNING
-        hours = (now.timestamp() - seen.first / 1_000_000) / 3600 if seen is not None and knows else None
+        hours = None
+        if seen is not None and now - min(key.created for key in self.keyset_file.current.keys) > LEARNING:
+            hours = (now.timestamp() - seen.first / 1_000_000) / 3600
         return signs(found, brands=self._brands, spelt=spelt, first_seen_hours=hours, text_differs=differs)
+
+    def _is_familiar(self, found: Forms, seen: Sighting | None) -> bool:
+        """Whether the host is, and what lies inside, too: a well-known wrapper says nothing about what it leads to."""
+        if not ((seen is not None and seen.familiar) or self._is_popular(found.url)):
+            return False
+        return all(self._is_popular(reading.url) for reading in found.readings[1:])
 
     def _is_popular(self, url: Url) -> bool:
         return bool(self.popular) and url.domain in self.popular and not is_shared(url.host)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 
 from reputation import peers, safe_browsing
@@ -14,12 +15,13 @@ from reputation.rpz import Rpz
 from reputation.safe_browsing import SafeBrowsing
 from toc.config import Config, DnsListSettings, PeerSettings, SafeBrowsingSettings
 from toc.errors import BadUrl, ConfigError
-from toc.url import parse
+from toc.url import host_address, parse
 from toc.verdict import Level, ThreatType
 
 SAFE_BROWSING_SECONDS = 2.0
 """For one question; a click waits no longer than `[reputation] deadline_ms`."""
 
+_NAMESERVER = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+(?=:\d)|[0-9a-fA-F:.]+(?:%\w+)?))(?::(\d{1,5}))?")
 _THREATS = {threat.value: threat for threat in ThreatType}
 
 
@@ -75,11 +77,12 @@ def _dns(row: DnsListSettings) -> DnsList | Rpz:
 
 
 def _nameserver(row: DnsListSettings) -> Nameserver:
-    address, colon, port = row.nameserver.rpartition(":")
-    if not colon or not port.isdigit():
-        return Nameserver(row.nameserver)
-    if not address:
+    """``192.0.2.1``, ``192.0.2.1:5353``, ``2001:db8::1``, ``[2001:db8::1]:5353``."""
+    found = _NAMESERVER.fullmatch(row.nameserver)
+    address = host_address(found[1] or found[2]) if found else None
+    port = int(found[3] or 53) if found else 0
+    if address is None or not 0 < port < 65536:
         raise ConfigError(
             f"[[reputation.dns]] {row.name}: nameserver {row.nameserver!r} must be ADDRESS or ADDRESS:PORT"
         )
-    return Nameserver(address.strip("[]"), int(port))
+    return Nameserver(str(address), port)

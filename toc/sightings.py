@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +55,7 @@ class StoreReader:
         """`url`: None on a node without a database. `stored`: the stored-link file (`toc.stored_file`)."""
         self._clock = clock
         self._stored = stored
-        self._memory: OrderedDict[str, tuple[float, Sighting | None]] = OrderedDict()
+        self._memory: dict[str, tuple[float, Sighting | None]] = {}
         self._path = url.removeprefix("sqlite:///") if url and is_sqlite(url) else None
         self._connection: sqlite3.Connection | None = None
         self._engine: AsyncEngine | None = open_async(url) if url and not is_sqlite(url) else None
@@ -72,10 +71,14 @@ class StoreReader:
         known = self._memory.get(host)
         if known is not None and now - known[0] < MEMORY_SECONDS:
             return known[1]
-        found = await self._ask_sighting(host)
+        if self._engine is None:
+            row = self._row("SELECT time, days, people FROM first_seen WHERE name = ?", host)
+            found = Sighting(*row) if row else None
+        else:
+            found = await self._ask_sighting(self._engine, host)
+        if len(self._memory) >= MEMORY:  # begins anew, which costs less than to know the oldest
+            self._memory = {}
         self._memory[host] = (now, found)
-        if len(self._memory) > MEMORY:
-            self._memory.popitem(last=False)
         return found
 
     async def stored(self, link_id: bytes) -> bytes | None:
@@ -101,7 +104,7 @@ class StoreReader:
 
     def _stored_in_sqlite(self, link_id: bytes) -> bytes | None:
         """Raises sqlite3.Error."""
-        row = self._asked("SELECT field FROM stored_links WHERE id = ?", link_id)
+        row = self._asked("SELECT field FROM stored_links WHERE id = ?", (link_id,))
         return None if row is None else bytes(row[0])
 
     async def networks(self, sealed: Sealed) -> int:
@@ -117,27 +120,22 @@ class StoreReader:
                 return int(await connection.scalar(_networks(*keys)) or 0)
         return 0
 
-    async def _ask_sighting(self, host: str) -> Sighting | None:
-        if self._path is not None:
-            row = self._row("SELECT time, days, people FROM first_seen WHERE name = ?", host)
-            return Sighting(*row) if row else None
-        if self._engine is None:
-            return None
+    async def _ask_sighting(self, engine: AsyncEngine, host: str) -> Sighting | None:
         with contextlib.suppress(SQLAlchemyError, OSError):
-            async with self._engine.connect() as connection:
+            async with engine.connect() as connection:
                 found = (await connection.execute(_SIGHTING, {"host": host})).first()
                 if found:
                     return Sighting(int(found.time.timestamp() * 1_000_000), found.days, found.people)
         return None
 
     def _row(self, query: str, *keys: object) -> tuple[Any, ...] | None:
-        """The row; None where there is none, or where the database does not answer."""
+        """The row; None where there is none, or where no SQLite answers."""
         try:
-            return self._asked(query, *keys)
+            return None if self._path is None else self._asked(query, keys)
         except sqlite3.Error:
             return None
 
-    def _asked(self, query: str, *keys: object) -> tuple[Any, ...] | None:
+    def _asked(self, query: str, keys: tuple[object, ...]) -> tuple[Any, ...] | None:
         """Raises sqlite3.Error."""
         try:
             if self._connection is None:

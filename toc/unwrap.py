@@ -107,7 +107,7 @@ def inner_urls(url: Url) -> list[Url]:
 
 def may_wrap(url: Url) -> bool:
     """Whether `url` may be a wrapper: a cheap question that never says no where it is one."""
-    return ".".join(url.host.rsplit(".", 2)[-2:]) in _BY_DOMAIN or url.path.startswith(ANY_HOST_PATH)
+    return url.host.endswith(_ENDINGS) or url.path.startswith(ANY_HOST_PATH)
 
 
 def _row_of(url: Url) -> tuple[Row, re.Match[str]] | None:
@@ -300,8 +300,11 @@ TABLE: tuple[Row, ...] = (
 ANY_HOST_PATH = "/fmlurlsvc/"
 _ANY_HOST = (_row("fortimail", "**.*", r"/fmlurlsvc/", _parameter("url")),)
 """FortiMail runs on its owner's host: the path and the parameter `fewReq` tell it."""
+ANY_HOST_VENDORS = frozenset(row.vendor for row in _ANY_HOST)
 
 _BY_DOMAIN: dict[str, tuple[Row, ...]] = {
     domain: tuple(row for row in TABLE if domain in row.domains) for domain in {d for row in TABLE for d in row.domains}
 }
 """The rows by the last two labels of the host: nearly every URL is done after one look into this."""
+
+_ENDINGS = tuple(_BY_DOMAIN)

@@ -87,8 +87,9 @@ def serialise(text: str, base: str | None = None, encoding: str = "utf-8") -> st
 
 def parse(text: str, base: str | None = None, encoding: str = "utf-8") -> Url:
     """The absolute http(s) URL that a browser would visit for `text`. Raises BadUrl for anything else."""
-    href = serialise(text, base, encoding)
-    return _split(href)
+    if _CANONICAL.match(text):
+        return _cut(text)
+    return _parts(serialise(text, base, encoding))
 
 
 def parse_serialised(href: str) -> Url:
@@ -98,24 +99,20 @@ def parse_serialised(href: str) -> Url:
     return _parts(href)  # hardly ever the same one twice: a cache would only be churned
 
 
-_WEB = frozenset({"http", "https"})
-_ODD_AUTHORITY = frozenset("@:[?#")
+_ORDINARY = re.compile(r"https?://[^/@:\[?#]+/")
 _PARTS = re.compile(
     r"(https?)://(?:([^/?#@]*)@)?(\[[^\]]*\]|[^:/?#]+)(?::(\d+))?([^?#]*)(?:\?([^#]*))?(?:#(.*))?\Z", re.DOTALL
 )
 
 
-@lru_cache(maxsize=4096)
-def _split(href: str) -> Url:
-    return _parts(href)
-
-
 def _parts(href: str) -> Url:
-    """The same, of an ordinary one by cutting it, which costs half."""
+    return _cut(href) if _ORDINARY.match(href) else _parts_of_any(href)
+
+
+def _cut(href: str) -> Url:
+    """The parts of an ordinary one, with neither port nor userinfo: costs half."""
     scheme, _, rest = href.partition("://")
-    host, slash, rest = rest.partition("/")
-    if not slash or scheme not in _WEB or _ODD_AUTHORITY.intersection(host) or not host:
-        return _parts_of_any(href)
+    host, _, rest = rest.partition("/")
     rest, _, fragment = rest.partition("#")
     path, _, query = rest.partition("?")
     return Url(href, scheme, host, None, "/" + path, query, fragment, "")
@@ -190,7 +187,6 @@ def use_suffix_list(path: Path) -> None:
     _extractor.cache_clear()
     public_suffixes.cache_clear()
     _rules.cache_clear()
-    registrable_domain.cache_clear()
     is_public_suffix.cache_clear()
 
 
@@ -203,38 +199,54 @@ def _extractor() -> tldextract.TLDExtract:
     )
 
 
+_RULE, _WILDCARD, _EXCEPTION, _UNKNOWN = 1, 2, 4, 8
+_RULE_KINDS = {"": _RULE, "*.": _WILDCARD, "!": _EXCEPTION}
+
+
 @cache
-def _rules() -> frozenset[str]:
-    """Every rule of the list as it is spelt there (``*.ck``, ``!www.ck``), private ones too, with A-labels."""
-    found = set()
+def _rules() -> dict[str, int]:
+    """What the list says of each name, with A-labels: ``*.ck`` is a wildcard at ``ck``; 0 where only longer names have rules."""
+    found: dict[str, int] = {}
     for rule in _extractor()._get_tld_extractor().tlds(include_psl_private_domains=True):
         plain = rule.lstrip("!*.")
-        mark = rule[: len(rule) - len(plain)]
-        found.add(mark + (plain if plain.isascii() else str(ada_url.idna_to_ascii(plain).decode("ascii"))))
-    return frozenset(found)
+        kind = _RULE_KINDS.get(rule[: len(rule) - len(plain)], 0)
+        name = plain if plain.isascii() else str(ada_url.idna_to_ascii(plain).decode("ascii"))
+        found[name] = found.get(name, 0) | kind
+        while name := name.partition(".")[2]:
+            found.setdefault(name, 0)
+    return found
 
 
-@lru_cache(maxsize=65536)
 def registrable_domain(host: str) -> str:
     """The registrable domain (public suffix and one label, private suffixes such as github.io counted); else `host`.
 
     publicsuffix.org's algorithm over the rules of tldextract, whose own look-up costs ten times as much: the longest rule
     wins, an exception beats all, and where no rule matches the prevailing one is ``*``.
     """
-    host = host.rstrip(".")
-    if host[:1] == "[" or _IPV4.match(host):
+    if host[-1:] == ".":
+        host = host.rstrip(".")
+    if host[:1] == "[" or (host[-1:].isdigit() and _IPV4.match(host)):
         return host
+    suffix = _public_suffix_at(host)
+    return host[host.rfind(".", 0, suffix - 1) + 1 :] if suffix > 1 else host
+
+
+def _public_suffix_at(host: str) -> int:
+    """Where in `host` its public suffix begins: label by label from the right, as long as the list knows such names."""
     rules = _rules()
-    whole, tail = "", host
-    while True:
-        parent = tail.partition(".")[2]
-        if "!" + tail in rules:
-            return tail
-        if tail in rules or (parent and "*." + parent in rules):
-            return whole or host  # `tail` is the suffix, `whole` has one label more
-        if not parent:
-            return whole or host
-        whole, tail = tail, parent
+    at = suffix = host.rfind(".") + 1
+    kind = rules.get(host[at:], _UNKNOWN)
+    while not kind & (_UNKNOWN | _EXCEPTION) and at > 0:
+        if kind & _RULE:
+            suffix = at
+        at = host.rfind(".", 0, at - 1) + 1
+        below_wildcard = kind & _WILDCARD
+        kind = rules.get(host[at:], _UNKNOWN)
+        if below_wildcard:
+            suffix = at
+    if kind & _EXCEPTION:  # the suffix has one label less
+        return host.find(".", at) + 1
+    return at if kind & _RULE else suffix
 
 
 @lru_cache(maxsize=4096)

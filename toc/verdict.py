@@ -89,7 +89,7 @@ class Verdict(NamedTuple):
     silent:   sources that did not answer (never loaded, past their deadline, broken)
     required: those of `silent` that the operator requires
     approved: an approved entry or an override matched
-    forms:    the forms of the URL that were looked up
+    forms:    the URL that was judged; every form of it that is looked up: `reputation.forms.Forms.names`
     familiar: the host is well known here or everywhere, which cancelled the signs
     consulted: the local sources that answered, with their generations
     """

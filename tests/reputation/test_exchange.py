@@ -50,6 +50,7 @@ SAMPLES = [
     made("domain", "ours.example", "allow", owner="helpdesk"),
     made("domain", "forced.example", "override", owner="ciso", expires=NOW + timedelta(days=1), note="ticket 7"),
     made("domain", "формула.example", note="=HYPERLINK(1)", owner="+1", source="@x"),
+    made("domain", "apostrophe.example", note="'=HYPERLINK(1)", owner="''+1", source="'x"),
 ]
 
 

@@ -59,6 +59,32 @@ def attempt(format: str, raw: bytes) -> tuple[list[Entry], str | None]:
         return [], str(error.facts.get("why", ""))
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 1 << 16])
+def test_a_byte_order_mark_in_pieces_is_none_of_the_first_entry(size):
+    raw = b"\xef\xbb\xbfa.invalid\nb.invalid\n"
+    chunks = [raw[at : at + size] for at in range(0, len(raw), size)]
+    assert [entry.value for entry in parse("domain_list", chunks)] == ["a.invalid", "b.invalid"]
+
+
+ZONES = [
+    ("z.invalid. 60 IN SOA ns. a. 1 2 3 4 5\nbad.invalid.z.invalid. 60 IN CNAME .\n", ["bad.invalid"], "a transfer"),
+    ("Z.invalid. IN SOA ns. a. 1 2 3 4 5\n*.bad.invalid.z.INVALID. CNAME .\n", ["*.bad.invalid"], "in any case"),
+    ("bad.invalid CNAME .\n    IN A 192.0.2.1\n", ["bad.invalid"], "a second record of one name: in is none"),
+    ("bad.invalid CNAME .\n    60 IN A 192.0.2.1\n    AAAA ::1\n    TXT x\n", ["bad.invalid"], "60 is none"),
+    ("@ IN SOA ns. a. 1 2 3 4 5\n  IN NS ns.\nin.invalid CNAME .\n", ["in.invalid"], "a name that begins so is one"),
+]
+
+
+@pytest.mark.parametrize(("zone", "names", "why"), ZONES)
+def test_zones_as_servers_write_them(zone, names, why):
+    assert [(entry.kind, entry.value) for entry in parse("rpz", zone.encode())] == [("host", n) for n in names], why
+
+
+def test_blanks_around_a_value_do_not_count():
+    event = {"Event": {"Attribute": [{"type": "domain", "value": " bad.invalid ", "to_ids": True}]}}
+    assert [entry.value for entry in parse("misp_feed", json.dumps(event).encode())] == ["bad.invalid"]
+
+
 @given(st.sampled_from(FORMATS), st.binary(max_size=300) | st.text(max_size=300).map(lambda text: text.encode()))
 def test_any_bytes_give_entries_or_a_refusal(format, raw):
     found, why = attempt(format, raw)
@@ -154,6 +180,10 @@ def test_times_of_sources(text, seconds):
         ("[url:value LIKE 'a%']", []),
         ("[url:value = 'a'] REPEATS 5 TIMES", []),
         ("[url:value = 'a AND b']", ["a AND b"]),  # inside a literal it is no joiner
+        ("[ipv4-addr:value ISSUBSET '192.0.2.0/24']", ["192.0.2.0/24"]),  # each address in it fulfils the pattern
+        ("[ipv4-addr:value NOT ISSUBSET '192.0.2.0/24']", []),
+        ("[ipv4-addr:value ISSUPERSET '192.0.2.1']", []),  # networks that hold it
+        ("[url:value ISSUBSET 'a']", []),
         ("", []),
     ],
 )

@@ -12,6 +12,7 @@ import pytest
 
 from tests.reputation.bad_servers import HOW, bad_server
 from tests.reputation.installation import installed
+from toc.errors import ConfigError
 from toc.knowledge import Knowledge
 from toc.live import live_sources
 from toc.policy import DEFAULT, Action, decide
@@ -104,3 +105,29 @@ async def test_a_threat_on_our_own_lists_counts_whatever_the_sources_do(tmp_path
         assert (found.level, set(found.silent)) == (Level.DANGEROUS, NAMES)
         for source in live:
             await source.close()
+
+
+RESOLVERS = [
+    "192.0.2.1",
+    "192.0.2.1:5353",
+    "2001:db8::1",
+    "2001:db8::53:1",
+    "[2001:db8::1]",
+    "[2001:db8::1]:5353",
+    "fe80::1%lo",
+]
+ONE_LIST = '[[reputation.dns]]\nname = "dbl"\nzone = "dbl.test"\nnameserver = "{}"\n'
+
+
+@pytest.mark.parametrize("text", RESOLVERS)
+async def test_a_resolver_by_address(text, tmp_path):
+    (source,) = live_sources(installed(tmp_path, ONE_LIST.format(text)).config)
+    await source.close()
+
+
+@pytest.mark.parametrize(
+    "text", ["localhost", "localhost:53", ":53", "192.0.2.1:", "192.0.2.1:0", "192.0.2.1:65536", "1:2"]
+)
+def test_a_resolver_that_is_no_address_is_refused_at_the_start(text, tmp_path):
+    with pytest.raises(ConfigError, match="ADDRESS:PORT"):
+        live_sources(installed(tmp_path, ONE_LIST.format(text)).config)

@@ -184,6 +184,9 @@ WIDE = [
     ("domain", "*.co.uk", "every domain"),
     ("domain", "localhost", "every domain"),
     ("domain", "top.example", "popular"),
+    ("domain", "google.com", "popular"),
+    ("domain", "*.github.io", "many owners"),
+    ("domain", "bit.ly", "many owners"),
     ("ip", "10.0.0.0/8", "16,777,216 addresses"),
     ("ip", "2001:db8::/20", "addresses"),
 ]
@@ -196,7 +199,14 @@ def test_an_over_broad_entry_gets_a_warning(kind, value, said):
 
 @pytest.mark.parametrize(
     ("kind", "value"),
-    [("domain", "a.example"), ("ip", "192.0.2.0/24"), ("ip", "192.0.2.1"), ("url", "http://top.example/x")],
+    [
+        ("domain", "a.example"),
+        ("domain", "a.github.io"),
+        ("domain", "mail.google.com"),
+        ("ip", "192.0.2.0/24"),
+        ("ip", "192.0.2.1"),
+        ("url", "http://top.example/x"),
+    ],
 )
 def test_an_ordinary_entry_gets_none(kind, value):
     assert breadth_warning(made(kind, value), frozenset({"top.example"})) is None

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -11,12 +14,14 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from sqlalchemy.exc import SQLAlchemyError
 
 from redirector import click_search
 from reputation.api import VerdictAnswer
-from toc import startup
+from toc import snapshot, startup
 from toc.commands.options import ConfigOption, in_database
-from toc.errors import ListError, NotFound
+from toc.config import Config
+from toc.errors import ListError, NotFound, StoreError
 from toc.judged import judged
 from toc.knowledge import Knowledge, feeds_of
 from toc.live import live_sources
@@ -24,6 +29,7 @@ from toc.refreshing import list_states, new_client, refresh_one
 from toc.replay import ReplayAnswer, ReplayedMatch, replay
 from toc.sightings import StoreReader
 from toc.startup import Startup
+from toc.store.engine import is_sqlite
 
 commands = typer.Typer(no_args_is_help=True, help="Lists of the settings: their state, and a refresh by hand.")
 
@@ -81,25 +87,27 @@ def verdict(
     if bool(url) == bool(replay_id):
         raise typer.BadParameter("give a URL, or the id of a click with --replay")
     loaded = startup.read(config)
-    answer = _replayed(replay_id, loaded) if replay_id else asyncio.run(_judged(url, loaded))
+    answer = _replayed(replay_id, loaded) if replay_id else asyncio.run(_judged(url, loaded, _stored(loaded.config)))
     if as_json:
         print(msgspec.json.format(msgspec.json.encode(answer)).decode())
     elif isinstance(answer, ReplayAnswer):
         _show_replay(answer, Console(highlight=False))
     else:
-        _show_verdict(answer, Console(highlight=False))
+        _show_verdict(answer, ages_of(loaded.config), Console(highlight=False))
 
 
-def _show_verdict(answer: VerdictAnswer, console: Console) -> None:
+def _show_verdict(answer: VerdictAnswer, ages: Mapping[str, str], console: Console) -> None:
     console.print(f"[bold]{answer.level}[/bold] → {answer.decision.action} ({', '.join(answer.decision.reasons)})")
-    _show_evidence(answer, console)
+    _show_evidence(answer, ages, console)
+    for form in answer.forms:
+        console.print(f"  looked up: {form}", markup=False, soft_wrap=True)
     console.print(f"  as of {answer.as_of:%Y-%m-%d %H:%M:%S} UTC, profile {answer.decision.profile}", markup=False)
 
 
 def _show_replay(answer: ReplayAnswer, console: Console) -> None:
     console.print(f"[bold]{answer.level}[/bold] → {answer.action} ({', '.join(answer.reasons)})")
     console.print(f"  {answer.url}", markup=False)
-    _show_evidence(answer, console)
+    _show_evidence(answer, {}, console)
     if answer.familiar:
         console.print("  the host was familiar: signs did not count")
     for name, generation in answer.generations.items():
@@ -112,12 +120,18 @@ def _show_replay(answer: ReplayAnswer, console: Console) -> None:
         console.print("  the same follows from this evidence today")
 
 
-def _show_evidence(answer: VerdictAnswer | ReplayAnswer, console: Console) -> None:
+def ages_of(config: Config) -> dict[str, str]:
+    """How old the generation in use of each list is, for people."""
+    return {row.name: f"{row.age_seconds // 60} min old" for row in list_states(config) if row.age_seconds is not None}
+
+
+def _show_evidence(answer: VerdictAnswer | ReplayAnswer, ages: Mapping[str, str], console: Console) -> None:
     for match in answer.matches:
         where = f" line {match.line}" if match.line else ""
         checked = {"stands": ", still on disk", "gone": ", no longer on disk"}
         today = checked.get(match.today, "") if isinstance(match, ReplayedMatch) else ""
-        console.print(f"  {match.kind} {match.source}{where} (generation {match.generation}{today}): ", end="")
+        age = f", {ages[match.source]}" if match.source in ages else ""
+        console.print(f"  {match.kind} {match.source}{where} (generation {match.generation}{age}{today}): ", end="")
         console.print(f"{match.entry} · {match.threat} · {match.level} · by {match.form}", markup=False)
     for sign in answer.signs:
         console.print(f"  sign {sign.code}, {sign.points} points: {sign.detail}", markup=False)
@@ -132,6 +146,17 @@ def _replayed(click_id: str, loaded: Startup) -> ReplayAnswer:
     return replay(click, loaded.config)
 
 
-async def _judged(url: str, loaded: Startup) -> VerdictAnswer:
+def _stored(config: Config) -> snapshot.Snapshot | None:
+    """Objects as the database has them now, also while no service runs; None where only the snapshot file is at hand."""
+    found = None
+    if not is_sqlite(config.database) or Path(config.database.removeprefix("sqlite:///")).exists():  # never a new one
+        with contextlib.suppress(StoreError, SQLAlchemyError, OSError):
+            found = in_database(config, snapshot.take)
+    return found
+
+
+async def _judged(url: str, loaded: Startup, stored: snapshot.Snapshot | None) -> VerdictAnswer:
     knowledge = Knowledge(loaded, live=live_sources(loaded.config))
+    if stored is not None:
+        knowledge.take_in(stored)
     return await judged(url, knowledge, StoreReader(loaded.config.database, time.monotonic))

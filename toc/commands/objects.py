@@ -11,11 +11,11 @@ from typing import Annotated
 import msgspec
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from reputation import exchange, object_store
-from reputation.objects import breadth_warning, parse_object
+from reputation.objects import breadth_warning, breadth_warnings, parse_object
 from toc import impact, impact_api, startup
 from toc.commands.options import ConfigOption, in_database, now
 from toc.errors import ConfigError, Invalid
@@ -119,11 +119,15 @@ def list_objects(
     if as_json:
         print(json.dumps([asdict(item) for item in found], default=str, ensure_ascii=False, indent=1))
         return
-    table = Table("id", "type", "value", "action", "risk", "owner", "expires (UTC)", box=None)
+    whole = Column("id", min_width=32, no_wrap=True)  # `remove` takes it, also where it came through a pipe
+    table = Table(whole, "type", Column("value", overflow="fold"), "action", "risk", "owner", "expires (UTC)", box=None)
     for item in found:
         expires = item.expires.strftime("%Y-%m-%d %H:%M") if item.expires else ""
         table.add_row(item.id, item.type, item.value, item.action, item.risk_level or "", item.owner, expires)
-    Console().print(table)
+    out = Console()
+    if not out.is_terminal:
+        out.width = 240
+    out.print(table)
 
 
 @commands.command()
@@ -150,7 +154,9 @@ def import_objects(
     found, refused = exchange.from_file(raw, new_id=Ids(), created=now())
     added = in_database(loaded, lambda c: object_store.add_many(c, found, actor=ACTOR, now=now()))
     for line in refused:
-        Console(stderr=True).print(f"refused: {line}")
+        Console(stderr=True).print(f"refused: {line}", markup=False)
+    for warning in breadth_warnings(found, read_popularity(loaded)):
+        Console(stderr=True).print(f"careful: {warning}", markup=False)
     print(f"{added} added, {len(found) - added} known before, {len(refused)} refused")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reputation.api import DecisionAnswer, VerdictAnswer, verdict_answer
+from reputation.forms import forms
 from toc.console.desk import Desk
 from toc.message_search import Found
 from toc.policy import Mail, Treatment, decide, mail_rules, treatment
@@ -39,4 +40,4 @@ async def asked(desk: Desk, url: Url, mail: Mail, number: int | None = None) -> 
     told = DecisionAnswer(
         action=decision.action.code, reasons=decision.reasons, profile=profile.name, policy=policy.version
     )
-    return Question(url, verdict_answer(verdict, told), ruled)
+    return Question(url, verdict_answer(verdict, told, forms(url)), ruled)
