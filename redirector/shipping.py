@@ -190,8 +190,8 @@ class Shipping:
 
     def _rest(self) -> None:
         """As long as clicks flood in and can wait: neither core nor disk is taken from those who are answered."""
-        end = time.monotonic() + PRESSING_SECONDS - self._shipper.behind
-        while self._bell.is_open and self._bell.rate > FLOOD and not self._bell.presses and time.monotonic() < end:
+        start = time.monotonic() - self._shipper.behind
+        while self._bell.is_open and may_rest(self._bell.rate, self._bell.presses, time.monotonic() - start):
             time.sleep(GATHER_SECONDS)
             self._bell.hear()
 
@@ -226,6 +226,11 @@ class Shipping:
         if heard and not self._well:
             time.sleep(LOOK_SECONDS)
         return heard
+
+
+def may_rest(rate: float, presses: bool, behind: float) -> bool:
+    """rate: clicks a second that come; presses: the journal fills; behind: seconds that the oldest click has waited."""
+    return rate > FLOOD and not presses and behind < PRESSING_SECONDS
 
 
 def _next_part(most: int, moved: int, seconds: float) -> int:
