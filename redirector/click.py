@@ -247,27 +247,18 @@ class Road:
         return self._tools.keep(self._row(request, opened, verdict, decision, event))
 
     def _row(self, request: Request, opened: Opened, verdict: Verdict, decision: Decision, event: Event) -> Row:
-        sealed = opened.sealed
         click = Click(
             id=opened.id,
             group=opened.group,
             time=opened.now,
             event=event,
-            action=decision.action,
-            reasons=decision.reasons,
             url=opened.url,
-            other=sealed.other,
+            sealed=opened.sealed,
             verdict=verdict,
-            message_ref=sealed.message_ref,
-            recipient_ref=sealed.recipient_ref,
+            decision=decision,
             client=request.client,
-            network=network_of(request.client),
             user_agent=request.header(b"user-agent")[:512],
-            actor=opened.actor.kind,
-            actor_reason=opened.actor.reason,
-            key_id=sealed.key_id,
-            issued=sealed.issued,
-            profile=sealed.profile,
+            actor=opened.actor,
             policy=self._tools.policy().version,
         )
         CLICKS.add(_CLICKED[event, decision.action])

@@ -14,10 +14,12 @@ from typing import Any
 
 import msgspec
 
-from redirector.actor import ActorKind
+from redirector.actor import Actor, ActorKind
+from redirector.rate import network_of
 from toc.config import ClickSettings
-from toc.policy import Action
+from toc.policy import Action, Decision
 from toc.store.schema import clicks, from_micros, to_micros
+from toc.token import Sealed
 from toc.url import Url
 from toc.verdict import Level, Verdict
 
@@ -36,55 +38,49 @@ class Event(IntEnum):
 
 
 class Click(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One event. `group`: shared by a warning and what followed from its buttons. Times in UTC."""
+    """One event. `group`: shared by a warning and what followed from its buttons. `policy`: its version. Times in UTC."""
 
     id: str
     group: str
     time: datetime
     event: Event
-    action: Action
-    reasons: tuple[str, ...]
     url: Url
-    other: str | None
+    sealed: Sealed
     verdict: Verdict
-    message_ref: bytes
-    recipient_ref: bytes
+    decision: Decision
     client: str
-    network: str
     user_agent: str
-    actor: ActorKind
-    actor_reason: str
-    key_id: bytes
-    issued: datetime
-    profile: int
+    actor: Actor
     policy: str
 
 
 def row(click: Click, settings: ClickSettings) -> tuple[object, ...]:
     """The values of `COLUMNS`."""
     names_only = settings.query == "names"
+    sealed, url, actor, client = click.sealed, click.url, click.actor, click.client
+    action, reasons = click.decision
     return (
         click.id,
         click.group,
         to_micros(click.time),
         int(click.event),
-        int(click.action),
+        int(action),
         int(click.verdict.level),
-        f",{','.join(click.reasons)},",
-        without_values(click.url.href) if names_only else click.url.href,
-        click.url.host,
-        click.url.domain,
+        f",{','.join(reasons)},",
+        without_values(url.href) if names_only else url.href,
+        url.host,
+        url.domain,
         _evidence(click, names_only),
-        click.message_ref,
-        click.recipient_ref,
-        click.client,
-        click.network,
+        sealed.message_ref,
+        sealed.recipient_ref,
+        client,
+        network_of(client),
         click.user_agent,
-        int(click.actor),
-        click.actor_reason,
-        click.key_id,
-        to_micros(click.issued),
-        click.profile,
+        int(actor.kind),
+        actor.reason,
+        sealed.key_id,
+        to_micros(sealed.issued),
+        sealed.profile,
         click.policy,
     )
 
@@ -93,8 +89,8 @@ _NO_EVIDENCE = "{}"
 
 
 def _evidence(click: Click, names_only: bool) -> str:
-    verdict = click.verdict
-    if not (verdict.matches or verdict.signs or verdict.familiar or click.other):
+    verdict, other = click.verdict, click.sealed.other
+    if not (verdict.matches or verdict.signs or verdict.familiar or other):
         return _evidence_of_nothing(verdict.silent, verdict.required, verdict.consulted)
     found: dict[str, Any] = {}
     if verdict.matches:
@@ -116,8 +112,8 @@ def _evidence(click: Click, names_only: bool) -> str:
     found |= _sources(verdict.silent, verdict.required, verdict.consulted)
     if verdict.familiar:
         found["familiar"] = True
-    if click.other:
-        found["other"] = without_values(click.other) if names_only else click.other
+    if other:
+        found["other"] = without_values(other) if names_only else other
     return msgspec.json.encode(found).decode()
 
 

@@ -43,6 +43,11 @@ class Journal:
                 raise
             self._current.append(payloads)
 
+    @property
+    def share(self) -> float:
+        """How much of the file is used, from 0 to 1, while the other one may hold as much that was not shipped."""
+        return self._current.used / self._current.size
+
     def _turn(self) -> bool:
         """To the other file. False where it still holds what was not shipped."""
         first, second = self._spools

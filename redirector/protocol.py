@@ -20,7 +20,7 @@ import httptools
 import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from redirector.plain import Plain, read
+from redirector.plain import Plain, Reader
 
 log = structlog.get_logger("redirector.protocol")
 
@@ -71,6 +71,7 @@ class LimitedProtocol(HttpToolsProtocol):
     head_seconds = HEAD_SECONDS
     doorkeeper: Doorkeeper | None = None
     arrived: _Arrived
+    reader: Reader
     _head_timer: asyncio.TimerHandle | None = None
     _head_size = 0
     _in_head = True
@@ -141,7 +142,7 @@ class LimitedProtocol(HttpToolsProtocol):
         return self.doorkeeper
 
     def _plain(self, data: bytes) -> Plain | None:
-        return read(data) if not self._ending and len(data) <= MAX_HEAD else None
+        return self.reader.read(data) if not self._ending and len(data) <= MAX_HEAD else None
 
     def _let_go(self, data: bytes) -> None:
         held, self._held = self._held, None
@@ -349,7 +350,8 @@ def _portion(waiting: _Waiting, take: Callable[[LimitedProtocol, bytes], None], 
 
 def guarded(doorkeeper: Doorkeeper) -> type[LimitedProtocol]:
     """The protocol of a listener with a doorkeeper."""
-    return type("GuardedProtocol", (LimitedProtocol,), {"doorkeeper": doorkeeper, "arrived": _Arrived(doorkeeper)})
+    own = {"doorkeeper": doorkeeper, "arrived": _Arrived(doorkeeper), "reader": Reader()}
+    return type("GuardedProtocol", (LimitedProtocol,), own)
 
 
 def _whole(more: list[tuple[bytes, bytes]], status: int, head: bytes, body: bytes, *, last: bool) -> bytes:

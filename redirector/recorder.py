@@ -10,6 +10,7 @@ import contextlib
 import selectors
 import signal
 import socket
+import time
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -25,14 +26,20 @@ log = structlog.get_logger("redirector.recorder")
 
 MAX_READ = 1 << 16
 
+PRESSING_SHARE, SLOWING_SHARE = 0.5, 0.75
+"""Of the journal's file. From the first on the shipper rests no more. Beyond the second each append waits, the longer the
+fuller the file is: more clicks come than the database takes, and they slow down, or are refused (`[clicks] capacity`),
+before there is no room for their record."""
+
 Batch = tuple[socket.socket, int, list[bytes]]
 
 
 class Recording:
     """The loop of the process."""
 
-    def __init__(self, journal: Journal, listener: socket.socket, shipper: Companion) -> None:
+    def __init__(self, journal: Journal, listener: socket.socket, shipper: Companion, *, longest_wait: float) -> None:
         self._journal = journal
+        self._longest_wait = longest_wait
         self._listener = listener
         self._shipper = shipper
         self._selector = selectors.DefaultSelector()
@@ -103,6 +110,9 @@ class Recording:
 
     def _keep(self, batches: Sequence[Batch]) -> None:
         rows = [row for _, _, part in batches for row in part]
+        wait = slowing(self._journal.share, self._longest_wait)
+        if wait:
+            time.sleep(wait)
         kept = True
         try:
             self._journal.append(rows)
@@ -115,7 +125,7 @@ class Recording:
                     connection.sendall(ACK.pack(number, kept))
                 except OSError:  # it is gone, or reads no more: its clicks are in its spool
                     self._drop(connection)
-        self._shipper.ring()
+        self._shipper.ring(len(rows), presses=self._journal.share > PRESSING_SHARE)
 
     def close(self) -> None:
         for connection in list(self._buffers):
@@ -124,12 +134,19 @@ class Recording:
         self._journal.close()
 
 
+def slowing(share: float, longest: float) -> float:
+    """Seconds that an append waits where this share of the file is used."""
+    return max(share - SLOWING_SHARE, 0.0) / (1.0 - SLOWING_SHARE) * longest
+
+
 def run(config: Config, listener: socket.socket, ready: Callable[[], None]) -> None:
     """Record until SIGTERM, then what has arrived, and end when it is shipped."""
     spools = config.data_dir / "spool"
     spools.mkdir(parents=True, exist_ok=True)
     shipper = Companion(config)
-    recording = Recording(Journal(spools, config.spool.megabytes << 20), listener, shipper)
+    journal = Journal(spools, config.spool.megabytes << 20)
+    # Shorter than what a worker waits before it takes a click to its own spool, which is smaller.
+    recording = Recording(journal, listener, shipper, longest_wait=config.spool.commit_ms / 1000 * 0.7)
 
     def stop(_signal: int, _frame: object) -> None:
         recording.stopping = True

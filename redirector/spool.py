@@ -45,7 +45,7 @@ class Spool:
     def __init__(self, path: Path, handle: int, size: int) -> None:
         self._path = path
         self._handle = handle
-        self._size = size
+        self.size = size
         self._generation = -1
         self._end = HEADER
 
@@ -77,7 +77,7 @@ class Spool:
             data = b"".join(_FRAME.pack(len(each), zlib.crc32(each, seed)) + each for each in payloads)
             if max(map(len, payloads), default=0) > MAX_PAYLOAD:
                 raise SpoolFull(f"a record has more than {MAX_PAYLOAD} bytes")
-            if self._end + len(data) + _FRAME.size > self._size:
+            if self._end + len(data) + _FRAME.size > self.size:
                 raise SpoolFull(f"{self._path.name} is full")
             _write(self._handle, data + _END, self._end)
             os.fdatasync(self._handle)

@@ -9,13 +9,13 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 from sqlalchemy import insert, select
 
-from redirector.actor import ActorKind
+from redirector.actor import Actor, ActorKind
 from redirector.clicks import COLUMNS, Click, Event, row
-from redirector.rate import network_of
 from toc.config import ClickSettings
-from toc.policy import Action
+from toc.policy import Action, Decision
 from toc.store.engine import open_async
 from toc.store.schema import clicks
+from toc.token import Sealed
 from toc.url import parse
 from toc.verdict import Level, Match, Sign, ThreatType, Verdict
 
@@ -26,31 +26,32 @@ SIGN = Sign("punycode", 0, "xn--80ak6aa92e.com")
 
 
 def click(number: float, url: str = "https://www.shop.example/a?b=c", **more) -> Click:
-    """The click with this number, a minute after the one before."""
+    """The click with this number, a minute after the one before. `more`: fields of `Click`, or of what it consists of."""
     now = START + timedelta(minutes=number)
-    level = more.pop("level", Level.UNTESTED)
-    client = more.pop("client", "203.0.113.7")
-    verdict = Verdict(level, now, more.pop("matches", ()), more.pop("signs", ()), more.pop("silent", ()))
+    verdict = Verdict(
+        more.pop("level", Level.UNTESTED), now, *(more.pop(name, ()) for name in ("matches", "signs", "silent"))
+    )
+    sealed = Sealed(
+        url,
+        more.pop("issued", START - timedelta(days=1)),
+        more.pop("other", None),
+        more.pop("message_ref", b"mmmmmmm1"),
+        more.pop("recipient_ref", b"rrrrrrr1"),
+        more.pop("profile", 0),
+        key_id=more.pop("key_id", b"key1"),
+    )
     made = Click(
         id=f"{int(number):032x}",
         group=f"{int(number):032x}",
         time=now,
         event=Event.FORWARDED,
-        action=Action.ALLOW,
-        reasons=(),
         url=parse(url),
-        other=None,
+        sealed=sealed,
         verdict=verdict,
-        message_ref=b"mmmmmmm1",
-        recipient_ref=b"rrrrrrr1",
-        client=client,
-        network=network_of(client),
+        decision=Decision(more.pop("action", Action.ALLOW), more.pop("reasons", ())),
+        client="203.0.113.7",
         user_agent="Mozilla/5.0",
-        actor=ActorKind.PERSON,
-        actor_reason="navigation",
-        key_id=b"key1",
-        issued=START - timedelta(days=1),
-        profile=0,
+        actor=Actor(more.pop("actor", ActorKind.PERSON), more.pop("actor_reason", "navigation")),
         policy="abcdefabcdef",
     )
     return msgspec.structs.replace(made, **more)
@@ -69,7 +70,7 @@ async def put(url: str, *made: Click) -> None:
     async with engine.begin() as connection:
         for each in made:
             raw = dict(zip(COLUMNS, row(each, SETTINGS), strict=True))
-            await connection.execute(insert(clicks).values(**{**raw, "time": each.time, "issued": each.issued}))
+            await connection.execute(insert(clicks).values(**{**raw, "time": each.time, "issued": each.sealed.issued}))
     await engine.dispose()
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redirector.plain import read
+from redirector.plain import Reader
 from tests.conftest import ROOT
 
 HEAD = b"GET /u/a.example/1abcx?lang=ja HTTP/1.1\r\nHost: c.example\r\nUser-Agent: Mozilla/5.0\r\nAccept: */*\r\n\r\n"
@@ -42,7 +42,7 @@ class Parsed:
 
 
 def assert_the_parser_agrees(data: bytes) -> None:
-    found = read(data)
+    found = Reader().read(data)
     if found is None:
         return
     seen = Parsed()
@@ -61,7 +61,7 @@ def test_every_real_client_that_follows_a_link_is_read(client: dict) -> None:
     lines = "".join(f"{name}: {value}\r\n" for name, value in client["headers"].items())
     data = f"GET /u/a.example/1abcx HTTP/1.1\r\nHost: c.example\r\n{lines}\r\n".encode()
     close = client["headers"].get("Connection", "keep-alive").lower() != "keep-alive"
-    assert (read(data) is None) == close
+    assert (Reader().read(data) is None) == close
     assert_the_parser_agrees(data)
 
 
@@ -103,11 +103,11 @@ def test_every_real_client_that_follows_a_link_is_read(client: dict) -> None:
 )
 def test_the_rest_is_left_to_the_parser(old: bytes, new: bytes, why: str) -> None:
     assert HEAD.count(old) == 1
-    assert read(HEAD.replace(old, new)) is None, why
+    assert Reader().read(HEAD.replace(old, new)) is None, why
 
 
 def test_of_repeated_names_the_last_counts_and_values_lose_the_space_before_them() -> None:
-    found = read(
+    found = Reader().read(
         b"GET / HTTP/1.1\r\nA: 1\r\na:\t 2\r\nB:\r\nUpgrade-Insecure-Requests: 1\r\nConnection: Keep-Alive\r\n\r\n"
     )
     assert found is not None
@@ -143,9 +143,22 @@ PIECES += [
 ]
 
 
-@given(st.data())
-def test_whatever_is_read_the_parser_reads_the_same(data: st.DataObject) -> None:
+def changed(data: st.DataObject) -> bytes:
     start = data.draw(st.integers(0, len(HEAD)))
     end = data.draw(st.integers(start, min(len(HEAD), start + 12)))
     new = b"".join(data.draw(st.lists(st.sampled_from(PIECES) | st.binary(max_size=2), max_size=3)))
-    assert_the_parser_agrees(HEAD[:start] + new + HEAD[end:])
+    return HEAD[:start] + new + HEAD[end:]
+
+
+@given(st.data())
+def test_what_one_connection_sends_changes_nothing_for_the_next(data: st.DataObject) -> None:
+    shared = Reader()
+    for _ in range(4):
+        sent = changed(data)
+        assert shared.read(sent) == Reader().read(sent)
+        assert shared.read(HEAD) == Reader().read(HEAD)
+
+
+@given(st.data())
+def test_whatever_is_read_the_parser_reads_the_same(data: st.DataObject) -> None:
+    assert_the_parser_agrees(changed(data))
