@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from rewriter.edit import Edit, apply
+from rewriter.html_cost import is_affordable
 from rewriter.html_links import Anchor, Found, Place, Text, anchor_text, find_places
 from rewriter.html_references import attribute_value, text_value
 from rewriter.html_verify import by_html5lib, by_lexbor, foreign_left
@@ -19,7 +20,7 @@ from rewriter.options import Options
 from rewriter.receipt import BodyResult, Row, row_of
 from rewriter.skip import scheme_fate
 from rewriter.text import find
-from toc.errors import BadUrl
+from toc.errors import BadUrl, TooLarge
 from toc.link import Fate, Keep, Kind, Link, Neutralise, Protect
 from toc.link import Sealed as Replaced
 from toc.url import parse, serialise
@@ -29,6 +30,9 @@ DEAD = "about:invalid"
 
 SECOND_JUDGE_LIMIT = 200_000
 """Characters up to which a body whose tree depends on the parser's age is shown to the slow parser too: a second at most."""
+
+MAX_COMPARED = 200_000_000
+"""Pairs of attributes that a parser may have to compare: 0.3 s (lexbor, measured)."""
 
 CLIP = 100_000
 """Webmail cuts a longer HTML part off (Gmail: 102 KB)."""
@@ -78,6 +82,7 @@ class _Work:
         self._found = found
         self._base = _base(found, encoding)
         self.ambiguous = found.ambiguous and len(source) <= SECOND_JUDGE_LIMIT
+        self.compared = found.compared
         self._fates: dict[Link, Fate] = {}
 
     def run(self) -> None:
@@ -190,6 +195,15 @@ class _Work:
 
 def _verified(source: str, work: _Work) -> BodyResult:
     """The result, if other parsers find nothing foreign in it."""
+    try:
+        if work.compared <= MAX_COMPARED and is_affordable(source):
+            return _judged(source, work)
+    except TooLarge:
+        pass
+    return BodyResult(tuple(work.edits), tuple(work.rows), sound=False)
+
+
+def _judged(source: str, work: _Work) -> BodyResult:
     output = apply(source, work.edits)
     notes: list[str] = []
     left = foreign_left(output, work.allowed, by_lexbor)
@@ -216,7 +230,7 @@ def _second_opinion(output: str, work: _Work) -> list[str] | None:
     """What html5lib still sees; None where it fails, as it does on some documents that end in the middle of things."""
     try:
         return foreign_left(output, work.allowed, by_html5lib)
-    except (AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+    except (AssertionError, AttributeError, LookupError, RecursionError, TooLarge, TypeError, ValueError):
         return None
 
 

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from rewriter.html_foreign import HTML, MATH, SVG
 from rewriter.html_references import attribute_value, text_value
-from rewriter.html_scan import MAY_HOLD_URL, Attribute, Token, attributes, href, scan
+from rewriter.html_scan import MANY, MAY_HOLD_URL, Attribute, Token, attributes, href, scan
 from rewriter.html_scan import Kind as TokenKind
+from rewriter.html_stack import HTML, MATH, SVG
 from toc.link import Kind
 
 TABLE: Mapping[str, Mapping[str, Kind]] = {
@@ -77,6 +77,7 @@ class Found:
 
     bases:     the decoded href of each `base`, in whatever namespace
     ambiguous: whether something occurs of which parsers of different age make different trees: SVG, MathML, raw text in a select
+    compared:  pairs of attributes in tags with very many of them, as parsers compare each with all before it
     """
 
     places: list[Place] = field(default_factory=list)
@@ -84,6 +85,7 @@ class Found:
     frames: list[Attribute] = field(default_factory=list)
     bases: list[str] = field(default_factory=list)
     ambiguous: bool = False
+    compared: int = 0
 
 
 class _Region(NamedTuple):
@@ -179,6 +181,8 @@ class _Finder:
 
     def _start(self, token: Token) -> None:
         name = token.name
+        if token.end - token.start > 2 * MANY:
+            self._found.compared += len(attributes(self._source, token)) ** 2
         if name == "a" and token.space == HTML:
             self._link(token)
             return

@@ -1,4 +1,4 @@
-"""Proof of the output: another parser looks for navigable foreign http(s) targets. Pure; shares no code with the scan.
+"""Proof of the output: another parser looks for navigable foreign http(s) targets. Pure; it finds them without the scan.
 
 The first judge is lexbor (WHATWG-conformant, in C). Where it finds something, html5lib, thorough and slow, is asked too.
 """
@@ -11,7 +11,8 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from bs4 import BeautifulSoup, Tag
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from toc.errors import BadUrl
+from rewriter.html_cost import is_affordable, is_cheap
+from toc.errors import BadUrl, TooLarge
 from toc.url import serialise
 
 _ELEMENTS = (
@@ -71,22 +72,31 @@ def _absolute(value: str, base: str | None) -> str | None:
 
 
 def by_lexbor(html: str) -> Iterator[tuple[str, str, str]]:
-    """What lexbor sees, inside conditional comments too."""
+    """What lexbor sees, inside conditional comments too, and in templates as if they were ordinary elements.
+
+    `html` itself is affordable (`rewriter.html_cost`); raises TooLarge where what is read in another way is not.
+    """
     yield from _lexbor_document(html)
     if "[" in html:  # a search for one character costs nothing, for more of them a tenth of the parse
         for comment in _CONDITIONAL.finditer(html):
             if not comment.group(1).startswith("<!-->"):
-                yield from _lexbor_document(comment.group(1))
+                yield from _lexbor_document(_affordable(comment.group(1)))
+
+
+def _affordable(html: str) -> str:
+    if not is_affordable(html):
+        raise TooLarge("more than a parser can make a tree of")
+    return html
 
 
 def _lexbor_document(html: str) -> Iterator[tuple[str, str, str]]:
-    """The base comes first. What lies in templates is looked at as if they were ordinary elements."""
+    """The base comes first."""
     tree = LexborHTMLParser(html)
     base = next((node for node in tree.tags("base") if "href" in node.attributes and _space(node) == "html"), None)
     if base is not None:
         yield "base", "href", base.attributes["href"] or ""
     if tree.tags("template"):
-        yield from _lexbor_document(_TEMPLATE.sub(r"\1x-", html))
+        yield from _lexbor_document(_affordable(_TEMPLATE.sub(r"\1x-", html)))
     nodes = [node for name in _ELEMENTS for node in tree.tags(name)]  # many times faster than one selector of them all
     if tree.tags("math"):
         nodes += [node for node in tree.css("[href], [xlink\\:href]") if _space(node) == "math"]
@@ -113,7 +123,9 @@ def _space(node: LexborNode) -> str:
 
 
 def by_html5lib(html: str) -> Iterator[tuple[str, str, str]]:
-    """What BeautifulSoup over html5lib sees; the base comes first."""
+    """What BeautifulSoup over html5lib sees; the base comes first. Raises TooLarge where that would take too long."""
+    if not is_cheap(html):
+        raise TooLarge("more than a slow parser can make a tree of")
     soup = BeautifulSoup(html, "html5lib")
     base = soup.find("base", href=True)
     if isinstance(base, Tag):
