@@ -31,7 +31,7 @@ TABLE: Mapping[str, Mapping[str, Kind]] = {
     "portal": {"src": Kind.FRAME},
     "a": {"href": Kind.SVG, "xlink:href": Kind.SVG},
     "animate": {"to": Kind.SVG, "from": Kind.SVG, "by": Kind.SVG, "values": Kind.SVG},
-    "set": {"to": Kind.SVG},
+    "set": {"to": Kind.SVG, "from": Kind.SVG, "by": Kind.SVG, "values": Kind.SVG},
 }
 """Element, in whatever namespace → navigable attributes. Some lead nowhere (a `form` inside SVG): to seal them all the same
 costs nothing, and another reading of the tree cannot make a link of one. `href` of an `a` of HTML has its own road; every
@@ -54,7 +54,11 @@ class Anchor:
 
 
 class Place(NamedTuple):
-    """A navigable attribute. `part`: where inside the decoded value the URL stands (meta refresh), else the whole."""
+    """A navigable attribute.
+
+    part:   where inside the decoded value the URL stands (meta refresh, animation), else the whole
+    closed: the value holds more than can be taken apart, and is neutralised
+    """
 
     kind: Kind
     attribute: Attribute
@@ -62,6 +66,7 @@ class Place(NamedTuple):
     anchor: Anchor | None = None
     part: tuple[int, int] | None = None
     element: str = ""
+    closed: bool = False
 
 
 class Text(NamedTuple):
@@ -89,12 +94,13 @@ class Found:
 
 
 class _Region(NamedTuple):
-    """source[start:end], to be scanned."""
+    """source[start:end], to be scanned. `text`: whether text in it is shown; a style sheet's is not."""
 
     start: int
     end: int
     raw_text: bool = True
     inner: bool = False
+    text: bool = True
 
 
 def find_places(source: str) -> Found:
@@ -137,12 +143,13 @@ class _Finder:
         elif kind is TokenKind.TEXT:
             self._text(token)
         elif kind is TokenKind.COMMENT:
-            self._comment(token)
-        elif kind is TokenKind.RAW and self._closed_count["select"]:
-            self._raw_in_select(token)
+            self._conditionals(token, text=True)
+        elif kind is TokenKind.RAW:
+            self._raw(token)
 
     def _text(self, token: Token) -> None:
-        if self._anchor is None and not self._closed and MAY_HOLD_URL.search(self._source, token.start, token.end):
+        shown = self._anchor is None and not self._closed and self._region.text
+        if shown and MAY_HOLD_URL.search(self._source, token.start, token.end):
             self._found.texts.append(Text(token.start, token.end))
 
     def _close_anchor(self, end: int) -> None:
@@ -160,19 +167,25 @@ class _Finder:
                 if name == token.name:
                     break
 
-    def _comment(self, token: Token) -> None:
-        """A downlevel-hidden conditional comment: its content is HTML for Outlook."""
-        opening = _CONDITIONAL.match(self._source, token.start, token.end)
-        if opening is None:
+    def _raw(self, token: Token) -> None:
+        """Raw text is markup for some: all of it inside a `select`, conditional comments in it for Outlook."""
+        if self._closed_count["select"]:
+            self._raw_in_select(token)
             return
-        end = token.end
-        if end not in self._unclosed:
-            closing = _CONDITIONAL_END.search(self._source, opening.end(), token.end)
-            if closing is None:
-                self._unclosed.add(end)
-            else:
-                end = closing.start()
-        self.inside.append(_Region(opening.end(), end, self._region.raw_text, inner=True))
+        self._conditionals(token, text=False)
+
+    def _conditionals(self, token: Token, *, text: bool) -> None:
+        """Downlevel-hidden conditional comments in a comment or in raw text: their content is HTML for Outlook."""
+        place = token.start
+        while opening := _CONDITIONAL.search(self._source, place, token.end):
+            place = token.end
+            if place not in self._unclosed:
+                closing = _CONDITIONAL_END.search(self._source, opening.end(), place)
+                if closing is None:
+                    self._unclosed.add(place)
+                else:
+                    place = closing.start()
+            self.inside.append(_Region(opening.end(), place, self._region.raw_text, inner=True, text=text))
 
     def _raw_in_select(self, token: Token) -> None:
         """Browsers of before 2025 drop most tags in a `select`: what others read as raw text is markup for them."""
@@ -223,8 +236,12 @@ class _Finder:
         places = []
         for name, kind in navigable.items():
             attribute = found.get(name)
-            if attribute is not None:
-                value = attribute_value(source[attribute.start : attribute.end])
+            if attribute is None:
+                continue
+            value = attribute_value(source[attribute.start : attribute.end])
+            if name == "values" and ";" in value:
+                places += _listed(attribute, value, plain=value == source[attribute.start : attribute.end])
+            else:
                 places.append(Place(kind, attribute, value, self._anchor, element=token.name))
         self._found.places += sorted(places, key=lambda place: place.attribute.start)
         if token.name == "iframe" and "srcdoc" in found:
@@ -248,6 +265,21 @@ class _Finder:
             self._found.places.append(Place(Kind.REFRESH, content, value[part[0] : part[1]], part=part, element="meta"))
 
 
+def _listed(attribute: Attribute, value: str, *, plain: bool) -> list[Place]:
+    """A list of values that an animation runs through (SVG, "values"). Where references stand in it, all are one."""
+    places = []
+    start = 0
+    for piece in value.split(";"):
+        end = start + len(piece)
+        if plain:
+            places.append(Place(Kind.SVG, attribute, piece, None, (start, end), "animate"))
+        elif _MAY_LEAD_AWAY.match(piece):
+            return [Place(Kind.SVG, attribute, piece, None, None, "animate", closed=True)]
+        start = end + 1
+    return places
+
+
+_MAY_LEAD_AWAY = re.compile(r"[\x00-\x20]*(?:[a-zA-Z][a-zA-Z0-9+.\-\t\n\r]*:|[/\\])")
 _REFRESH = re.compile(
     r"[\t\n\f\r ]*+(?:[0-9]++[0-9.]*+|\.[0-9.]*+)(?:[\t\n\f\r ]*+[;,]|(?=[\t\n\f\r ]))[\t\n\f\r ]*+(.*)\Z", re.DOTALL
 )

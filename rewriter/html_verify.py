@@ -48,7 +48,8 @@ def foreign_left(html: str, allowed: Container[str], values: Callable[[str], Val
     base: str | None = None
     for element, attribute, value in values(html):
         if element == "base":
-            base = _absolute(value, None)
+            base = _absolute(value, "https://page.example/")
+            base = None if base and base.startswith("https://page.example/") else base
         elif value not in allowed and value not in found and not _is_fine(attribute, value, base, allowed):
             found[value] = None
     return list(found)
@@ -99,11 +100,17 @@ def _lexbor_document(html: str) -> Iterator[tuple[str, str, str]]:
         yield from _lexbor_document(_affordable(_TEMPLATE.sub(r"\1x-", html)))
     nodes = [node for name in _ELEMENTS for node in tree.tags(name)]  # many times faster than one selector of them all
     if tree.tags("math"):
-        nodes += [node for node in tree.css("[href], [xlink\\:href]") if _space(node) == "math"]
+        for node in tree.css("[href], [xlink\\:href]"):
+            if _space(node) == "math":
+                yield from _navigable(f"math:{node.tag}", _attributes(node))
     if _VML.search(html):
         nodes += tree.css("[href]")
     for node in nodes:
-        yield from _navigable(node.tag or "", {key: value or "" for key, value in node.attributes.items()})
+        yield from _navigable(node.tag or "", _attributes(node))
+
+
+def _attributes(node: LexborNode) -> dict[str, str]:
+    return {key: value or "" for key, value in node.attributes.items()}
 
 
 def _space(node: LexborNode) -> str:
@@ -162,7 +169,8 @@ def _navigable(name: str, found: dict[str, str]) -> Iterator[tuple[str, str, str
     elif local in ("link", "base", "image", "use", "img", "script"):
         wanted = ()
     else:
-        wanted = ("href", "xlink:href") if name.startswith(("v:", "m")) or ":" in name else ()
+        wanted = ("href", "xlink:href") if ":" in name else ()
     for attribute in wanted:
         if attribute in found:
-            yield name, attribute, found[attribute]
+            for value in found[attribute].split(";") if attribute == "values" else (found[attribute],):
+                yield name, attribute, value

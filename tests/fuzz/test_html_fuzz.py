@@ -26,6 +26,7 @@ from rewriter.html_verify import by_lexbor, foreign_left
 from rewriter.options import Options
 from tests.fuzz.foreign_grammar import foreign_document
 from tests.fuzz.html_grammar import document
+from tests.fuzz.link_grammar import link_document
 from tests.reversible import PREFIX, protect
 
 LONG = os.environ.get("TOC_LONG") == "1"
@@ -137,6 +138,20 @@ def test_in_foreign_content_the_scan_itself_finds_every_link() -> None:
     rng = random.Random(3)
     found = [source for source in (foreign_document(rng) for _ in range(DOCUMENTS)) if foreign_missed(source)]
     assert not found
+
+
+def test_links_spelt_in_every_way() -> None:
+    """Nothing foreign is left according to both parsers, every part is proven, and a second pass changes nothing."""
+    rng = random.Random(5)
+    for _ in range(DOCUMENTS):
+        source = link_document(rng)
+        result = rewrite_html(source, part="1", protect=protect, options=Options())
+        output = apply(source, result.edits)
+        assert result.sound, source
+        assert not foreign_left(output, OwnLinks(), by_lexbor), source
+        assert not left_by_the_rewriter(source), source
+        again = rewrite_html(output, part="1", protect=protect, options=Options())
+        assert apply(output, again.edits) == output, source
 
 
 POINTS = ("<math><annotation-xml encoding=text/html>", "<math><mi>", "<svg><desc>", "<svg><foreignObject>")
