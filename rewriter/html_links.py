@@ -267,19 +267,17 @@ class _Finder:
 
 def _listed(attribute: Attribute, value: str, *, plain: bool) -> list[Place]:
     """A list of values that an animation runs through (SVG, "values"). Where references stand in it, all are one."""
+    if not plain:
+        return [Place(Kind.SVG, attribute, value, element="animate", closed=True)]
     places = []
     start = 0
     for piece in value.split(";"):
         end = start + len(piece)
-        if plain:
-            places.append(Place(Kind.SVG, attribute, piece, None, (start, end), "animate"))
-        elif _MAY_LEAD_AWAY.match(piece):
-            return [Place(Kind.SVG, attribute, piece, None, None, "animate", closed=True)]
+        places.append(Place(Kind.SVG, attribute, piece, None, (start, end), "animate"))
         start = end + 1
     return places
 
 
-_MAY_LEAD_AWAY = re.compile(r"[\x00-\x20]*(?:[a-zA-Z][a-zA-Z0-9+.\-\t\n\r]*:|[/\\])")
 _REFRESH = re.compile(
     r"[\t\n\f\r ]*+(?:[0-9]++[0-9.]*+|\.[0-9.]*+)(?:[\t\n\f\r ]*+[;,]|(?=[\t\n\f\r ]))[\t\n\f\r ]*+(.*)\Z", re.DOTALL
 )

@@ -16,8 +16,9 @@ from toc.errors import BadUrl, TooLarge
 from toc.url import serialise
 
 _ELEMENTS = (
-    "a", "area", "form", "button", "input", "iframe", "frame", "embed", "object", "applet", "portal", "meta", "set", "animate",
+    "a", "area", "form", "button", "input", "iframe", "frame", "embed", "object", "applet", "portal", "meta",
 )  # fmt: skip
+_MOVING = ("set", "animate")
 _POINTS = {
     "svg": frozenset({"foreignObject", "desc", "title"}),
     "math": frozenset({"annotation-xml", "mi", "mo", "mn", "ms", "mtext"}),
@@ -33,6 +34,7 @@ _REFRESH = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 
+_SVG = "http://www.w3.org/2000/svg"
 _MATHML = "http://www.w3.org/1998/Math/MathML"
 
 Values = Iterable[tuple[str, str, str]]
@@ -103,6 +105,8 @@ def _lexbor_document(html: str) -> Iterator[tuple[str, str, str]]:
         for node in tree.css("[href], [xlink\\:href]"):
             if _space(node) == "math":
                 yield from _navigable(f"math:{node.tag}", _attributes(node))
+    if tree.tags("svg"):
+        nodes += [node for name in _MOVING for node in tree.tags(name) if _space(node) == "svg"]
     if _VML.search(html):
         nodes += tree.css("[href]")
     for node in nodes:
@@ -139,6 +143,8 @@ def by_html5lib(html: str) -> Iterator[tuple[str, str, str]]:
         yield "base", "href", str(base["href"])
     for node in soup.find_all(True):
         if isinstance(node, Tag):
+            if node.name in _MOVING and node.namespace != _SVG:
+                continue
             found = {key: str(value) for key, value in node.attrs.items()}
             yield from _navigable(node.name if node.namespace != _MATHML else f"math:{node.name}", found)
 
