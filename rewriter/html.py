@@ -8,10 +8,12 @@ Only values are replaced and anchors inserted; no tag is ever written anew. The 
 from __future__ import annotations
 
 import re
+import unicodedata
 from bisect import bisect_right
 from collections.abc import Sequence
 
 from rewriter.edit import Edit, apply
+from rewriter.html_cost import is_affordable
 from rewriter.html_links import Anchor, Found, Place, Text, anchor_text, find_places
 from rewriter.html_references import attribute_value, text_value
 from rewriter.html_verify import by_html5lib, by_lexbor, foreign_left
@@ -19,7 +21,7 @@ from rewriter.options import Options
 from rewriter.receipt import BodyResult, Row, row_of
 from rewriter.skip import scheme_fate
 from rewriter.text import find
-from toc.errors import BadUrl
+from toc.errors import BadUrl, TooLarge
 from toc.link import Fate, Keep, Kind, Link, Neutralise, Protect
 from toc.link import Sealed as Replaced
 from toc.url import parse, serialise
@@ -29,6 +31,9 @@ DEAD = "about:invalid"
 
 SECOND_JUDGE_LIMIT = 200_000
 """Characters up to which a body whose tree depends on the parser's age is shown to the slow parser too: a second at most."""
+
+MAX_COMPARED = 200_000_000
+"""Pairs of attributes that a parser may have to compare: 0.3 s (lexbor, measured)."""
 
 CLIP = 100_000
 """Webmail cuts a longer HTML part off (Gmail: 102 KB)."""
@@ -41,6 +46,11 @@ _MAY_HOLD_LINK = re.compile(
     re.IGNORECASE,
 )
 _MAY_SHOW_HOST = re.compile(r"[.&]")
+_HTTP = re.compile(r"https?:", re.IGNORECASE)
+_HOST_ONLY = re.compile(r"[/\\][\t\n\r]*[/\\]")
+"""``//host``, which takes its scheme from the page around it."""
+
+_SPACES = re.compile(r"(?:\s|%20)+[\u0300-\u036f]*")
 _STRIP = "".join(map(chr, range(0x21)))
 _URL_LIKE = re.compile(
     r"\s*(?:https?://)?((?:[a-z0-9\-\u0080-\U0010ffff]+\.)+[a-z\u0080-\U0010ffff][a-z0-9\-\u0080-\U0010ffff]*)(?=[:/?#\s]|\Z)",
@@ -78,6 +88,7 @@ class _Work:
         self._found = found
         self._base = _base(found, encoding)
         self.ambiguous = found.ambiguous and len(source) <= SECOND_JUDGE_LIMIT
+        self.compared = found.compared
         self._fates: dict[Link, Fate] = {}
 
     def run(self) -> None:
@@ -99,13 +110,16 @@ class _Work:
         value = place.value.strip(_STRIP)
         if self._base is None and (not value or value.startswith("#")):
             return
-        fate, url = self._fate(place, value)
+        fate, url = (Neutralise("bad_url"), value) if place.closed else self._fate(place, value)
         self._note(place.attribute.start, place.kind, url, value, fate)
         if isinstance(fate, Keep):
             self.allowed.add(url)
         elif isinstance(fate, Replaced):
             self.allowed.add(fate.link)
             self._write(place, fate.link)
+        elif place.kind is Kind.REFRESH:  # one that leads nowhere would still take the mail out of sight
+            attribute = place.attribute
+            self.edits.append(Edit(attribute.start, attribute.end, "" if attribute.quote else '""'))
         else:
             self._write(place, DEAD)
 
@@ -114,7 +128,7 @@ class _Work:
         try:
             href = serialise(value, self._base, self._encoding)
         except BadUrl:
-            return self._unresolved(value)
+            return self._unresolved(place, value)
         scheme = href.partition(":")[0]
         if scheme not in ("http", "https"):
             return scheme_fate(scheme, href), href
@@ -123,17 +137,21 @@ class _Work:
         differs = place.anchor is not None and self._differs(place.anchor, href)
         return self._ask(Link(href, place.kind, value, differs=differs)), href
 
-    def _unresolved(self, value: str) -> tuple[Fate, str]:
+    def _unresolved(self, place: Place, value: str) -> tuple[Fate, str]:
         """No absolute URL. ``//host`` becomes one on any page; ``\\\\host`` is a share of Windows."""
         if value.startswith("\\\\"):
             return Neutralise("unc_path"), value
-        if value[:2] in ("//", "/\\"):
+        if _HOST_ONLY.match(value):
             try:
                 href = serialise("https:" + value, None, self._encoding)
             except BadUrl:
-                return Keep("not_a_url"), value
-            return self._ask(Link(href, Kind.A, value, implied=True)), href
-        return Keep("not_a_url" if re.match(r"https?:", value, re.IGNORECASE) else "relative"), value
+                return (Neutralise("bad_url") if _leads_away_in_chromium(value) else Keep("not_a_url")), value
+            if place.kind is Kind.FRAME:
+                return Neutralise("frame"), href
+            return self._ask(Link(href, place.kind, value, implied=True)), href
+        if _leads_away_in_chromium(value):
+            return Neutralise("bad_url"), value
+        return Keep("not_a_url" if _HTTP.match(value) else "relative"), value
 
     def _ask(self, link: Link) -> Fate:
         """A link that stands in a mail twice is asked about once."""
@@ -190,6 +208,15 @@ class _Work:
 
 def _verified(source: str, work: _Work) -> BodyResult:
     """The result, if other parsers find nothing foreign in it."""
+    try:
+        if work.compared <= MAX_COMPARED and is_affordable(source):
+            return _judged(source, work)
+    except TooLarge:
+        pass
+    return BodyResult(tuple(work.edits), tuple(work.rows), sound=False)
+
+
+def _judged(source: str, work: _Work) -> BodyResult:
     output = apply(source, work.edits)
     notes: list[str] = []
     left = foreign_left(output, work.allowed, by_lexbor)
@@ -216,7 +243,7 @@ def _second_opinion(output: str, work: _Work) -> list[str] | None:
     """What html5lib still sees; None where it fails, as it does on some documents that end in the middle of things."""
     try:
         return foreign_left(output, work.allowed, by_html5lib)
-    except (AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+    except (AssertionError, AttributeError, LookupError, RecursionError, TooLarge, TypeError, ValueError):
         return None
 
 
@@ -233,6 +260,18 @@ def _broken(source: str, edits: Sequence[Edit[str]], left: Sequence[str]) -> lis
     return list(found.values())
 
 
+def _leads_away_in_chromium(value: str) -> bool:
+    """Whether only spaces keep `value` from being an http(s) URL: Chromium puts ``%20`` into a host for one, where other browsers
+    and the standard refuse it."""
+    squeezed = _SPACES.sub("", unicodedata.normalize("NFKC", value))
+    if squeezed == value or not (_HTTP.match(squeezed) or _HOST_ONLY.match(squeezed)):
+        return False
+    try:
+        return serialise(squeezed, "https://x.example/").startswith(("http:", "https:"))
+    except BadUrl:
+        return False
+
+
 def _base(found: Found, encoding: str) -> str | None:
     """The document's base URL: the first http(s) one that a `base` gives.
 
@@ -240,8 +279,9 @@ def _base(found: Found, encoding: str) -> str | None:
     place where it doesn't belong, and go by the next.
     """
     for href in found.bases:
+        spelt = href.strip(_STRIP)
         try:
-            base = serialise(href, None, encoding)
+            base = serialise("https:" + spelt if _HOST_ONLY.match(spelt) else spelt, None, encoding)
         except BadUrl:
             continue
         if base.startswith(("http:", "https:")):

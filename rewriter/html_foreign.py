@@ -1,19 +1,18 @@
 """Which namespace a tag falls into: SVG and MathML inside HTML, integration points, breakout tags (WHATWG, 13.2.6.5). Pure.
 
-Only elements inside an `svg` or `math` are kept on the stack; outside, the tokeniser needs no tree.
+Which elements of HTML are open decides it too: an end tag for what stands outside closes all foreign content in it, and one
+for an integration point means nothing while an element of HTML is open inside.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
+from rewriter.html_body import Tag
 from rewriter.html_references import attribute_value
-
-HTML = "html"
-SVG = "svg"
-MATH = "math"
+from rewriter.html_stack import HTML, MATH, SVG, Element
+from rewriter.html_tree import Tree
 
 BREAKOUT = frozenset(
     {
@@ -22,17 +21,6 @@ BREAKOUT = frozenset(
         "small", "span", "strong", "strike", "sub", "sup", "table", "tt", "u", "ul", "var",
     }
 )  # fmt: skip
-VOID = frozenset(
-    {
-        "area", "base", "basefont", "bgsound", "br", "col", "embed", "frame", "hr", "image", "img", "input", "keygen", "link",
-        "meta", "param", "source", "track", "wbr",
-    }
-)  # fmt: skip
-_NEVER_INSIDE = frozenset({"body", "frameset", "head", "html"})
-_TABLE_PARTS = frozenset({"caption", "colgroup", "tbody", "td", "tfoot", "th", "thead", "tr"})
-_STAYS_OPEN = frozenset({"body", "html", "head", "form"})
-"""End tags that take nothing off the stack of open elements but, at most, themselves."""
-
 _SVG_POINTS = frozenset({"foreignobject", "desc", "title"})
 _MATH_POINTS = frozenset({"mi", "mo", "mn", "ms", "mtext"})
 _HTML_ENCODINGS = frozenset({"text/html", "application/xhtml+xml"})
@@ -47,75 +35,30 @@ class Placed(Protocol):
     def end(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Element:
-    name: str
-    space: str
-    point: bool = False  # an integration point: HTML may stand inside
-
-    @property
-    def is_special(self) -> bool:
-        """WHATWG HTML, "special": an end tag of HTML neither closes it nor looks past it."""
-        return self.point or self.name == "annotation-xml"
-
-
-class _Stack:
-    """Open elements. Where a name was opened last is known without a search, so that no nesting makes end tags slow."""
-
-    def __init__(self) -> None:
-        self.elements: list[_Element] = []
-        self._places: dict[str, list[int]] = {}
-        self._html: list[int] = []
-        self._special: list[int] = []
-
-    def push(self, element: _Element) -> None:
-        place = len(self.elements)
-        self.elements.append(element)
-        self._places.setdefault(element.name, []).append(place)
-        if element.space == HTML:
-            self._html.append(place)
-        elif element.is_special:
-            self._special.append(place)
-
-    def pop(self) -> None:
-        element = self.elements.pop()
-        self._places[element.name].pop()
-        if element.space == HTML:
-            self._html.pop()
-        elif element.is_special:
-            self._special.pop()
-
-    def last(self, name: str) -> int:
-        """Where the last element of this name stands; -1 where none is open."""
-        places = self._places.get(name)
-        return places[-1] if places else -1
-
-    @property
-    def last_html(self) -> int:
-        return self._html[-1] if self._html else -1
-
-    @property
-    def last_special(self) -> int:
-        return self._special[-1] if self._special else -1
-
-    def pop_from(self, place: int) -> None:
-        while len(self.elements) > place:
-            self.pop()
-
-
 class OpenElements:
-    """The open elements from the outermost `svg` or `math` on. False while there is none."""
+    """The open elements, as far as they have been told. True while one of them is foreign; what stands outside of all
+    foreign content may be told later, by `note_outside`, as long as it is told in order."""
 
     def __init__(self) -> None:
-        self._inside = _Stack()
-        self._outside = _Stack()
+        self._tree = Tree()
+        self._stack = self._tree.stack
 
     def __bool__(self) -> bool:
-        return bool(self._inside.elements)
+        return bool(self._stack.foreign)
 
     @property
     def in_foreign_content(self) -> bool:
-        return bool(self) and self._inside.elements[-1].space != HTML
+        top = self._stack.top
+        return top is not None and top.space != HTML
+
+    @property
+    def depth(self) -> int:
+        return len(self._stack.elements)
+
+    @property
+    def multiplies(self) -> bool:
+        """Whether formatting elements were opened again so often that they are not followed any more."""
+        return self._tree.lost_patience
 
     def start(
         self,
@@ -123,68 +66,52 @@ class OpenElements:
         attributes: Callable[[], Mapping[str, Placed]],
         source: str,
         self_closing: Callable[[], bool],
+        spelt: str = "",
     ) -> str:
-        """Take in a start tag; returns its namespace."""
-        while self:
-            top = self._inside.elements[-1]
-            if top.space == HTML or self._is_point_for(top, name):
-                break
+        """Take in a start tag; returns its namespace. `spelt`: its attributes as they stand in the source."""
+        top = self._stack.top
+        if top is not None and not self._is_html(top, name):
             if name not in BREAKOUT and not (name == "font" and {"color", "face", "size"} & attributes().keys()):
-                element = _Element(name, top.space, _is_point(name, top.space, attributes, source))
                 if not self_closing():
-                    self._inside.push(element)
+                    self._stack.push(Element(name, top.space, _is_point(name, top.space, attributes, source)))
                 return top.space
             self._break_out()
-        if name in (SVG, MATH):
-            if not self_closing():
-                self._inside.push(_Element(name, name))
-            return name
-        if self and name not in VOID and not self._is_ignored(name):
-            self._inside.push(_Element(name, HTML))
-        return HTML
-
-    def _is_ignored(self, name: str) -> bool:
-        """A start tag that makes no element there (WHATWG, 13.2.6.4.7)."""
-        return name in _NEVER_INSIDE or (name in _TABLE_PARTS and self._inside.last("table") < 0)
-
-    def _break_out(self) -> None:
-        while self and self._inside.elements[-1].space != HTML and not self._inside.elements[-1].point:
-            self._inside.pop()
+        self._tree.start(Tag(name, spelt, self_closing))
+        return name if name in (SVG, MATH) else HTML
 
     @staticmethod
-    def _is_point_for(top: _Element, name: str) -> bool:
+    def _is_html(top: Element, name: str) -> bool:
+        """Whether a start tag inside `top` is read by the rules of HTML."""
+        if top.space == HTML:
+            return True
         if not top.point:
             return top.name == "annotation-xml" and top.space == MATH and name == SVG
-        return not (top.space == MATH and name in ("mglyph", "malignmark"))
+        return not (top.space == MATH and name in ("mglyph", "malignmark") and top.name != "annotation-xml")
 
-    def note_outside(self, name: str, *, opens: bool) -> None:
-        """Take in a tag that stands before all foreign content: an end tag inside may close an element outside."""
-        if not opens:
-            self._close_outside(name)
-        elif name not in VOID:
-            self._outside.push(_Element(name, HTML))
+    def _break_out(self) -> None:
+        while (top := self._stack.top) is not None and top.space != HTML and not top.point:
+            self._stack.pop()
 
-    def _close_outside(self, name: str) -> bool:
-        place = self._outside.last(name)
-        if place < 0 or name in _STAYS_OPEN:
-            return False
-        self._outside.pop_from(place)
-        return True
+    def text(self, source: str, start: int, end: int) -> None:
+        """Take in the text source[start:end]."""
+        top = self._stack.top
+        if top is None or top.space == HTML or top.point:
+            self._tree.text(source[start:end])
+
+    def doctype(self, spelt: str) -> None:
+        """Take in a document type."""
+        self._tree.doctype(spelt)
 
     def close(self, name: str) -> None:
         """Take in an end tag."""
-        if not self:
-            return
-        top = self._inside.elements[-1]
-        if name in ("p", "br") and top.space != HTML and not top.point:
-            self._break_out()
-            return
-        inside = self._inside
-        place = inside.last(name)
-        if place > inside.last_html or (place > inside.last_special and inside.elements[place].space == HTML):
-            inside.pop_from(place)
-        elif inside.last_special < 0 and self._close_outside(name):
-            inside.pop_from(0)
+        top = self._stack.top
+        if top is not None and top.space != HTML:
+            if name in ("p", "br"):
+                self._break_out()
+            elif (place := self._stack.last_foreign(name)) > (self._stack.html[-1] if self._stack.html else -1):
+                self._stack.pop_from(place)
+                return
+        self._tree.end(name)
 
 
 def _is_point(name: str, space: str, attributes: Callable[[], Mapping[str, Placed]], source: str) -> bool:

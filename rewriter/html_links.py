@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from rewriter.html_foreign import HTML, MATH, SVG
 from rewriter.html_references import attribute_value, text_value
-from rewriter.html_scan import MAY_HOLD_URL, Attribute, Token, attributes, href, scan
+from rewriter.html_scan import MANY, MAY_HOLD_URL, Attribute, Token, attributes, href, scan
 from rewriter.html_scan import Kind as TokenKind
+from rewriter.html_stack import HTML, MATH, SVG
 from toc.link import Kind
 
 TABLE: Mapping[str, Mapping[str, Kind]] = {
@@ -31,7 +31,7 @@ TABLE: Mapping[str, Mapping[str, Kind]] = {
     "portal": {"src": Kind.FRAME},
     "a": {"href": Kind.SVG, "xlink:href": Kind.SVG},
     "animate": {"to": Kind.SVG, "from": Kind.SVG, "by": Kind.SVG, "values": Kind.SVG},
-    "set": {"to": Kind.SVG},
+    "set": {"to": Kind.SVG, "from": Kind.SVG, "by": Kind.SVG, "values": Kind.SVG},
 }
 """Element, in whatever namespace → navigable attributes. Some lead nowhere (a `form` inside SVG): to seal them all the same
 costs nothing, and another reading of the tree cannot make a link of one. `href` of an `a` of HTML has its own road; every
@@ -54,7 +54,11 @@ class Anchor:
 
 
 class Place(NamedTuple):
-    """A navigable attribute. `part`: where inside the decoded value the URL stands (meta refresh), else the whole."""
+    """A navigable attribute.
+
+    part:   where inside the decoded value the URL stands (meta refresh, animation), else the whole
+    closed: the value holds more than can be taken apart, and is neutralised
+    """
 
     kind: Kind
     attribute: Attribute
@@ -62,6 +66,7 @@ class Place(NamedTuple):
     anchor: Anchor | None = None
     part: tuple[int, int] | None = None
     element: str = ""
+    closed: bool = False
 
 
 class Text(NamedTuple):
@@ -77,6 +82,7 @@ class Found:
 
     bases:     the decoded href of each `base`, in whatever namespace
     ambiguous: whether something occurs of which parsers of different age make different trees: SVG, MathML, raw text in a select
+    compared:  pairs of attributes in tags with very many of them, as parsers compare each with all before it
     """
 
     places: list[Place] = field(default_factory=list)
@@ -84,15 +90,17 @@ class Found:
     frames: list[Attribute] = field(default_factory=list)
     bases: list[str] = field(default_factory=list)
     ambiguous: bool = False
+    compared: int = 0
 
 
 class _Region(NamedTuple):
-    """source[start:end], to be scanned."""
+    """source[start:end], to be scanned. `text`: whether text in it is shown; a style sheet's is not."""
 
     start: int
     end: int
     raw_text: bool = True
     inner: bool = False
+    text: bool = True
 
 
 def find_places(source: str) -> Found:
@@ -135,12 +143,13 @@ class _Finder:
         elif kind is TokenKind.TEXT:
             self._text(token)
         elif kind is TokenKind.COMMENT:
-            self._comment(token)
-        elif kind is TokenKind.RAW and self._closed_count["select"]:
-            self._raw_in_select(token)
+            self._conditionals(token, text=True)
+        elif kind is TokenKind.RAW:
+            self._raw(token)
 
     def _text(self, token: Token) -> None:
-        if self._anchor is None and not self._closed and MAY_HOLD_URL.search(self._source, token.start, token.end):
+        shown = self._anchor is None and not self._closed and self._region.text
+        if shown and MAY_HOLD_URL.search(self._source, token.start, token.end):
             self._found.texts.append(Text(token.start, token.end))
 
     def _close_anchor(self, end: int) -> None:
@@ -158,19 +167,25 @@ class _Finder:
                 if name == token.name:
                     break
 
-    def _comment(self, token: Token) -> None:
-        """A downlevel-hidden conditional comment: its content is HTML for Outlook."""
-        opening = _CONDITIONAL.match(self._source, token.start, token.end)
-        if opening is None:
+    def _raw(self, token: Token) -> None:
+        """Raw text is markup for some: all of it inside a `select`, conditional comments in it for Outlook."""
+        if self._closed_count["select"]:
+            self._raw_in_select(token)
             return
-        end = token.end
-        if end not in self._unclosed:
-            closing = _CONDITIONAL_END.search(self._source, opening.end(), token.end)
-            if closing is None:
-                self._unclosed.add(end)
-            else:
-                end = closing.start()
-        self.inside.append(_Region(opening.end(), end, self._region.raw_text, inner=True))
+        self._conditionals(token, text=False)
+
+    def _conditionals(self, token: Token, *, text: bool) -> None:
+        """Downlevel-hidden conditional comments in a comment or in raw text: their content is HTML for Outlook."""
+        place = token.start
+        while opening := _CONDITIONAL.search(self._source, place, token.end):
+            place = token.end
+            if place not in self._unclosed:
+                closing = _CONDITIONAL_END.search(self._source, opening.end(), place)
+                if closing is None:
+                    self._unclosed.add(place)
+                else:
+                    place = closing.start()
+            self.inside.append(_Region(opening.end(), place, self._region.raw_text, inner=True, text=text))
 
     def _raw_in_select(self, token: Token) -> None:
         """Browsers of before 2025 drop most tags in a `select`: what others read as raw text is markup for them."""
@@ -179,6 +194,8 @@ class _Finder:
 
     def _start(self, token: Token) -> None:
         name = token.name
+        if token.end - token.start > 2 * MANY:
+            self._found.compared += len(attributes(self._source, token)) ** 2
         if name == "a" and token.space == HTML:
             self._link(token)
             return
@@ -219,8 +236,12 @@ class _Finder:
         places = []
         for name, kind in navigable.items():
             attribute = found.get(name)
-            if attribute is not None:
-                value = attribute_value(source[attribute.start : attribute.end])
+            if attribute is None:
+                continue
+            value = attribute_value(source[attribute.start : attribute.end])
+            if name == "values" and ";" in value:
+                places += _listed(attribute, value, plain=value == source[attribute.start : attribute.end])
+            else:
                 places.append(Place(kind, attribute, value, self._anchor, element=token.name))
         self._found.places += sorted(places, key=lambda place: place.attribute.start)
         if token.name == "iframe" and "srcdoc" in found:
@@ -242,6 +263,19 @@ class _Finder:
         part = refresh_url(value)
         if part is not None:
             self._found.places.append(Place(Kind.REFRESH, content, value[part[0] : part[1]], part=part, element="meta"))
+
+
+def _listed(attribute: Attribute, value: str, *, plain: bool) -> list[Place]:
+    """A list of values that an animation runs through (SVG, "values"). Where references stand in it, all are one."""
+    if not plain:
+        return [Place(Kind.SVG, attribute, value, element="animate", closed=True)]
+    places = []
+    start = 0
+    for piece in value.split(";"):
+        end = start + len(piece)
+        places.append(Place(Kind.SVG, attribute, piece, None, (start, end), "animate"))
+        start = end + 1
+    return places
 
 
 _REFRESH = re.compile(

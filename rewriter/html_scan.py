@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
-from rewriter.html_foreign import HTML, OpenElements
+from rewriter.html_foreign import OpenElements
+from rewriter.html_stack import HTML
 
 _WS = r"\t\n\f\r "
 _NAME = rf"(?:=[^{_WS}/>=]*+|[^{_WS}/>=]++)"
@@ -63,15 +64,19 @@ def _any_of(names: Iterable[str], *, any_case: bool = True) -> str:
     return "|".join(f"{letter}(?:{'|'.join(rests)})" for letter, rests in by_letter.items())
 
 
-_QUOTED = r"(?: [a-z-]++=\"[^\"]*+\")++>"
-_PLAIN = rf"(?:[{_WS}]++[^{_WS}\"'>/=<]++(?:=(?:\"[^\"]*+\"|'[^']*+'))?+)*+[{_WS}]*+/?+>"
+MANY = 1000
+"""Attributes of one tag, or spaces between them, beyond which it is not stepped over but looked at."""
+
+_QUOTED = rf"(?: [a-z-]++=\"[^\"]*+\"){{1,{MANY}}}+>"
+_PLAIN = rf"(?:[{_WS}]++[^{_WS}\"'>/=<]++(?:=(?:\"[^\"]*+\"|'[^']*+'))?+){{0,{MANY}}}+[{_WS}]*+/?+>"
 """The spellings that nearly all attributes have, the usual one first: read three times as fast as by the full pattern, which
 stands behind them."""
 
+_FEW_ATTRIBUTES = _ATTRIBUTES.removesuffix("*+") + f"{{0,{2 * MANY}}}+"
 _SILENT = "[^<.:&]*+"
 _BORING = re.compile(
     rf"{_SILENT}(?:</?(?:{_any_of(_COMMON, any_case=False)})(?:>|{_QUOTED}|{_PLAIN}){_SILENT}"
-    rf"|</?(?!(?:{_any_of(INTERESTING)})[{_WS}/>]|[a-zA-Z]++:)[a-zA-Z][^{_WS}/>]*+(?:{_PLAIN}|{_ATTRIBUTES}>)"
+    rf"|</?(?!(?:{_any_of(INTERESTING)})[{_WS}/>]|[a-zA-Z]++:)[a-zA-Z][^{_WS}/>]*+(?:{_PLAIN}|{_FEW_ATTRIBUTES}>)"
     rf"|(?!{_URL_MARK})[.:&]{_SILENT}|[^<.:&]++)*+"
 )
 
@@ -174,6 +179,28 @@ def scan(
     return scanner.tokens(start, stretches, raw_text)
 
 
+def tell(elements: OpenElements, source: str, token: Token) -> None:
+    """Have the open elements take in a token."""
+    if token.kind is Kind.START:
+        _start_element(elements, source, token)
+    elif token.kind is Kind.END:
+        elements.close(token.name)
+    elif token.kind is Kind.TEXT:
+        elements.text(source, token.start, token.end)
+    elif token.kind is Kind.COMMENT:
+        elements.doctype(source[token.start : min(token.end, token.start + 512)])
+
+
+def _start_element(elements: OpenElements, source: str, token: Token) -> str:
+    return elements.start(
+        token.name,
+        lambda: attributes(source, token),
+        source,
+        lambda: is_self_closing(source, token),
+        source[token.inner[0] : token.inner[1]],
+    )
+
+
 class _Scanner:
     def __init__(self, source: str, start: int, end: int, inner: bool) -> None:
         self._source = source
@@ -197,6 +224,8 @@ class _Scanner:
             if bracket < 0:
                 yield Token(Kind.TEXT, place, end)
                 return
+            if self._open and bracket > place:
+                self._open.text(source, place, bracket)
             token = self._markup(bracket)
             if token is None:  # an unclosed tag: browsers drop it and everything behind it
                 if bracket > place:
@@ -233,11 +262,8 @@ class _Scanner:
             if name not in ("svg", "math"):
                 return token
             self._look_outside(place)
-        self._seen = place
-        space = self._open.start(
-            name, lambda: attributes(source, token), source, lambda: is_self_closing(source, token)
-        )
-        return Token(Kind.START, place, match.end(), name, space, match.span(3))
+        self._seen = match.end()
+        return token._replace(space=_start_element(self._open, source, token))
 
     def _no_tag(self, place: int) -> Token | None:
         """The same where no whole tag begins."""
@@ -256,8 +282,7 @@ class _Scanner:
     def _look_outside(self, place: int) -> None:
         """Tell the open elements what was stepped over."""
         for token in scan(self._source, self._seen, place, stretches=False):
-            if token.kind is Kind.END or (token.kind is Kind.START and token.space == HTML):
-                self._open.note_outside(token.name, opens=token.kind is Kind.START)
+            tell(self._open, self._source, token)
 
     def _declaration(self, place: int) -> Token:
         source = self._source

@@ -1,4 +1,4 @@
-"""Proof of the output: another parser looks for navigable foreign http(s) targets. Pure; shares no code with the scan.
+"""Proof of the output: another parser looks for navigable foreign http(s) targets. Pure; it finds them without the scan.
 
 The first judge is lexbor (WHATWG-conformant, in C). Where it finds something, html5lib, thorough and slow, is asked too.
 """
@@ -11,12 +11,14 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from bs4 import BeautifulSoup, Tag
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from toc.errors import BadUrl
+from rewriter.html_cost import is_affordable, is_cheap
+from toc.errors import BadUrl, TooLarge
 from toc.url import serialise
 
 _ELEMENTS = (
-    "a", "area", "form", "button", "input", "iframe", "frame", "embed", "object", "applet", "portal", "meta", "set", "animate",
+    "a", "area", "form", "button", "input", "iframe", "frame", "embed", "object", "applet", "portal", "meta",
 )  # fmt: skip
+_MOVING = ("set", "animate")
 _POINTS = {
     "svg": frozenset({"foreignObject", "desc", "title"}),
     "math": frozenset({"annotation-xml", "mi", "mo", "mn", "ms", "mtext"}),
@@ -26,13 +28,16 @@ MAX_CLIMB = 200
 _SOURCES = frozenset({"iframe", "frame", "embed", "portal"})
 _TEMPLATE = re.compile(r"(</?)(?=template)", re.IGNORECASE)
 _CONDITIONAL = re.compile(r"<!--\[if[^\]>]*+\]>(.*?)(?:<!\[endif\]-->|-->|\Z)", re.IGNORECASE | re.DOTALL)
-_NAMED = re.compile(f"<({'|'.join(sorted((*_ELEMENTS, 'base', 'math', 'template', 'v:'), key=len, reverse=True))})")
+_NAMED = re.compile(
+    f"<({'|'.join(sorted((*_ELEMENTS, 'base', 'math', 'svg', 'template', 'v:'), key=len, reverse=True))})"
+)
 """What a source can hold at all, in lower case: to look once is cheaper than to ask the tree for each element."""
 _REFRESH = re.compile(
     r"""\s*(?:\d[\d.]*|\.[\d.]*)(?:\s*[;,]|(?=\s))\s*(?:url\s*=\s*)?(?:'([^']*)|"([^"]*)|(.*))""",
     re.IGNORECASE | re.DOTALL,
 )
 
+_SVG = "http://www.w3.org/2000/svg"
 _MATHML = "http://www.w3.org/1998/Math/MathML"
 
 Values = Iterable[tuple[str, str, str]]
@@ -48,7 +53,8 @@ def foreign_left(html: str, allowed: Container[str], values: Callable[[str], Val
     base: str | None = None
     for element, attribute, value in values(html):
         if element == "base":
-            base = _absolute(value, None)
+            base = _absolute(value, "https://page.example/")
+            base = None if base and base.startswith("https://page.example/") else base
         elif value not in allowed and value not in found and not _is_fine(attribute, value, base, allowed):
             found[value] = None
     return list(found)
@@ -72,16 +78,25 @@ def _absolute(value: str, base: str | None) -> str | None:
 
 
 def by_lexbor(html: str) -> Iterator[tuple[str, str, str]]:
-    """What lexbor sees, inside conditional comments too."""
+    """What lexbor sees, inside conditional comments too, and in templates as if they were ordinary elements.
+
+    `html` itself is affordable (`rewriter.html_cost`); raises TooLarge where what is read in another way is not.
+    """
     yield from _lexbor_document(html)
     if "[" in html:  # a search for one character costs nothing, for more of them a tenth of the parse
         for comment in _CONDITIONAL.finditer(html):
             if not comment.group(1).startswith("<!-->"):
-                yield from _lexbor_document(comment.group(1))
+                yield from _lexbor_document(_affordable(comment.group(1)))
+
+
+def _affordable(html: str) -> str:
+    if not is_affordable(html):
+        raise TooLarge("more than a parser can make a tree of")
+    return html
 
 
 def _lexbor_document(html: str) -> Iterator[tuple[str, str, str]]:
-    """The base comes first. What lies in templates is looked at as if they were ordinary elements."""
+    """The base comes first."""
     named = frozenset(_NAMED.findall(html.lower()))
     tree = LexborHTMLParser(html)
     if "base" in named:
@@ -89,14 +104,22 @@ def _lexbor_document(html: str) -> Iterator[tuple[str, str, str]]:
         if base is not None:
             yield "base", "href", base.attributes["href"] or ""
     if "template" in named:
-        yield from _lexbor_document(_TEMPLATE.sub(r"\1x-", html))
+        yield from _lexbor_document(_affordable(_TEMPLATE.sub(r"\1x-", html)))
     nodes = [node for name in _ELEMENTS if name in named for node in tree.tags(name)]  # faster than one selector of all
     if "math" in named:
-        nodes += [node for node in tree.css("[href], [xlink\\:href]") if _space(node) == "math"]
+        for node in tree.css("[href], [xlink\\:href]"):
+            if _space(node) == "math":
+                yield from _navigable(f"math:{node.tag}", _attributes(node))
+    if "svg" in named:
+        nodes += [node for name in _MOVING for node in tree.tags(name) if _space(node) == "svg"]
     if "v:" in named:
         nodes += tree.css("[href]")
     for node in nodes:
-        yield from _navigable(node.tag or "", {key: value or "" for key, value in node.attributes.items()})
+        yield from _navigable(node.tag or "", _attributes(node))
+
+
+def _attributes(node: LexborNode) -> dict[str, str]:
+    return {key: value or "" for key, value in node.attributes.items()}
 
 
 def _space(node: LexborNode) -> str:
@@ -116,13 +139,17 @@ def _space(node: LexborNode) -> str:
 
 
 def by_html5lib(html: str) -> Iterator[tuple[str, str, str]]:
-    """What BeautifulSoup over html5lib sees; the base comes first."""
+    """What BeautifulSoup over html5lib sees; the base comes first. Raises TooLarge where that would take too long."""
+    if not is_cheap(html):
+        raise TooLarge("more than a slow parser can make a tree of")
     soup = BeautifulSoup(html, "html5lib")
     base = soup.find("base", href=True)
     if isinstance(base, Tag):
         yield "base", "href", str(base["href"])
     for node in soup.find_all(True):
         if isinstance(node, Tag):
+            if node.name in _MOVING and node.namespace != _SVG:
+                continue
             found = {key: str(value) for key, value in node.attrs.items()}
             yield from _navigable(node.name if node.namespace != _MATHML else f"math:{node.name}", found)
 
@@ -153,7 +180,8 @@ def _navigable(name: str, found: dict[str, str]) -> Iterator[tuple[str, str, str
     elif local in ("link", "base", "image", "use", "img", "script"):
         wanted = ()
     else:
-        wanted = ("href", "xlink:href") if name.startswith(("v:", "m")) or ":" in name else ()
+        wanted = ("href", "xlink:href") if ":" in name else ()
     for attribute in wanted:
         if attribute in found:
-            yield name, attribute, found[attribute]
+            for value in found[attribute].split(";") if attribute == "values" else (found[attribute],):
+                yield name, attribute, value

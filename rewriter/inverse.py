@@ -78,6 +78,14 @@ def restore(raw: bytes, packed: bytes, given: Callable[[], list[Change]]) -> byt
     return original if _hash(original, len(header.new)) == data[32:_HASHES] else None
 
 
+def belongs(raw: bytes, packed: bytes) -> bool:
+    """Whether `packed` was made for the body that `raw`, which is without our fields, has now."""
+    try:
+        return zlib.decompressobj().decompress(packed, 32) == _hash(raw, body_start(raw)[1])
+    except zlib.error:
+        return False
+
+
 def _hash(raw: bytes, start: int) -> bytes:
     return hashlib.sha256(memoryview(raw)[start:]).digest()
 

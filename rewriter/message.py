@@ -17,6 +17,7 @@ from rewriter.inverse import OUR_FIELDS, RESTORE_FIELD, record
 from rewriter.options import OnUnscannable, Options
 from rewriter.readings import Reading, View, next_reading
 from rewriter.receipt import Outcome, Row
+from rewriter.restore import OpenField, leads_back
 from rewriter.transfer import Change
 from rewriter.unlink import needs_store, unlinked
 from rewriter.walk import UNSCANNABLE, Ask, Job, walk
@@ -80,14 +81,22 @@ class Rewritten:
 
 
 def rewrite_message(
-    raw: bytes, protect: Protect, options: Options, seal_restore: Callable[[bytes], str] | None = None
+    raw: bytes,
+    protect: Protect,
+    options: Options,
+    seal_restore: Callable[[bytes], str] | None = None,
+    open_restore: OpenField | None = None,
 ) -> Rewritten:
     """Rewrite a whole message (RFC 5322). Never raises, whatever the bytes.
 
     seal_restore: seals what a Toc-Restore field holds (`rewriter.inverse`); None: no field is added
+    open_restore: opens one; None: every such field is taken for forged. One that was made for the message as it came stays
+                  if nothing else changes, so that a second pass changes nothing
     """
     clean = remove_fields(raw, OUR_FIELDS)
     job = _rewritten(clean, Ask(protect, options), None)
+    if not job.changes and open_restore is not None and clean is not raw and leads_back(raw, clean, open_restore):
+        return _result(job, raw, remove_fields(raw, OUR_FIELDS - {RESTORE_FIELD.lower()}))
     edits = [change.edit for change in job.changes]
     message = _spliced(clean, edits)
     if not job.changes or seal_restore is None:

@@ -24,15 +24,30 @@ MAX_FIELDS = 3
 _BLANKS = re.compile(rb"\s+")
 
 
-def restore_message(raw: bytes, open_link: OpenLink, open_restore: Callable[[str], bytes | None]) -> bytes:
+OpenField = Callable[[str], bytes | None]
+"""From a Toc-Restore field's value, without blanks, to what it holds; None where it is forged."""
+
+
+def leads_back(raw: bytes, clean: bytes, open_restore: OpenField) -> bool:
+    """Whether `raw`, which is `clean` with fields of ours, carries the one field that was made for its body."""
+    values = field(raw, RESTORE_FIELD)
+    packed = open_restore(_spelt(values[0])) if len(values) == 1 else None
+    return packed is not None and inverse.belongs(clean, packed)
+
+
+def restore_message(raw: bytes, open_link: OpenLink, open_restore: OpenField) -> bytes:
     """The original of a rewritten message. What does not open stays; fields of ours are removed, forged ones too."""
     clean = remove_fields(raw, OUR_FIELDS)
     for value in field(raw, RESTORE_FIELD)[:MAX_FIELDS]:
-        packed = open_restore(_BLANKS.sub(b"", value).decode("ascii", "replace"))
+        packed = open_restore(_spelt(value))
         original = None if packed is None else _exact(clean, packed, open_link)
         if original is not None:
             return original
     return apply(clean, [change.edit for change in unlinked(clean, open_link)])
+
+
+def _spelt(value: bytes) -> str:
+    return _BLANKS.sub(b"", value).decode("ascii", "replace")
 
 
 def restore_body(body: bytes, content_type_value: str, open_link: OpenLink) -> bytes:

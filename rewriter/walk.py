@@ -16,7 +16,7 @@ from rewriter.content_type import ContentType, content_type
 from rewriter.edit import Edit, apply
 from rewriter.headers import line_ending
 from rewriter.mime import Group, Part
-from rewriter.neutral import broken
+from rewriter.neutral import broken, merged
 from rewriter.options import OnUnscannable, Options
 from rewriter.readings import View
 from rewriter.receipt import Outcome, Row
@@ -189,12 +189,22 @@ def _leaf(job: Job, part: Part, kind: BodyKind) -> None:
     result = rewrite_text_of("html" if html else kind, text, part, protect, job.ask.options)
     if reason:
         job.rows += [_untouched(row, reason) for row in result.rows]
-    elif not result.sound:
-        _unscannable(job, part)
     else:
         job.rows += result.rows
         job.notes += result.notes
-        _add(job, part, decoded, charset.byte_edits(text, result.edits))
+        edits = charset.byte_edits(text, result.edits)
+        _add(job, part, decoded, edits if result.sound else _doubtful(job, part, decoded.content, edits))
+
+
+def _doubtful(job: Job, part: Part, content: bytes, edits: Sequence[Edit[bytes]]) -> list[Edit[bytes]]:
+    """Edits of a part that could not be proven free of foreign links: what was found is sealed, what may be left broken."""
+    job.complete = False
+    job.notes.append(UNSCANNABLE)
+    job.rows.append(Row(part.path, Kind.ATTACHMENT, "", Outcome.NOT_COVERABLE, UNSCANNABLE))
+    if job.ask.options.on_unscannable is not OnUnscannable.NEUTRALISE:
+        return list(edits)
+    own = {row.link.encode("ascii") for row in job.rows if row.link and row.outcome is Outcome.KEPT}
+    return merged(edits, broken(content, own))
 
 
 def _keeping(reason: str) -> Protect:

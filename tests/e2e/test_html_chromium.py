@@ -32,7 +32,8 @@ STEP = 1 if os.environ.get("TOC_LONG") == "1" else 8
 LOOK = """() => {
   const moving = {a: ['href', 'xlink:href'], area: ['href'], form: ['action'], button: ['formaction'],
     input: ['formaction'], iframe: ['src', 'srcdoc'], frame: ['src'], embed: ['src'], object: ['data'],
-    applet: ['codebase'], portal: ['src'], animate: ['to', 'from', 'by', 'values'], set: ['to'], isindex: ['action']};
+    applet: ['codebase'], portal: ['src'], animate: ['to', 'from', 'by', 'values'],
+    set: ['to', 'from', 'by', 'values'], isindex: ['action']};
   const tree = [], targets = [];
   const absolute = value => { try { return new URL(value, document.baseURI).href; } catch { return ''; } };
   const note = value => { const url = absolute(value); if (/^https?:/.test(url)) targets.push(url); };
@@ -58,7 +59,7 @@ LOOK = """() => {
       if (html && (name === 'a' || name === 'area') && child.hasAttribute('href')) note(child.getAttribute('href'));
       if (!html && name === 'a' && child.href) note(child.href.baseVal);
       if (html && name === 'form' && child.hasAttribute('action')) note(child.getAttribute('action'));
-      if (html && child.hasAttribute('formaction')) note(child.getAttribute('formaction'));
+      if (html && ['button', 'input'].includes(name) && child.hasAttribute('formaction')) note(child.getAttribute('formaction'));
       if (html && ['iframe', 'frame', 'embed'].includes(name) && child.hasAttribute('src')) note(child.getAttribute('src'));
       if (html && name === 'object' && child.hasAttribute('data')) note(child.getAttribute('data'));
       const isRefresh = html && name === 'meta' && (child.getAttribute('http-equiv') || '').toLowerCase() === 'refresh';

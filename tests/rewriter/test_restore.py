@@ -137,3 +137,17 @@ def test_the_signature_of_the_sender_verifies_again() -> None:
     restored = restore_message(new, open_link, open_restore)
     assert restored == signed
     assert dkim.verify(restored, dnsfunc=lambda *_args, **_more: record)
+
+
+def test_a_second_pass_keeps_the_field_that_leads_back() -> None:
+    """A gateway that sees its own mail again changes nothing; a field that is forged, doubled or of another body goes."""
+    raw = b"Subject: x\r\nContent-Type: text/html\r\n\r\n<a href='HTTP://Example.org'>x</a>\r\n"
+    once = rewrite_message(raw, protect, Options(), seal_restore, open_restore).message
+    assert once.lower().startswith(b"toc-restore:")
+    again = rewrite_message(b"Received: by b\r\n" + once, protect, Options(), seal_restore, open_restore)
+    assert (again.message, again.changed) == (b"Received: by b\r\n" + once, False)
+    field = once[: once.index(b"Subject")]
+    for other in (once + b"footer\r\n", field + once, once.replace(b": ", b": AAAA", 1)):
+        done = rewrite_message(other, protect, Options(), seal_restore, open_restore)
+        assert b"toc-restore" not in done.message.lower()
+    assert b"toc-restore" not in rewrite_message(once, protect, Options(), seal_restore).message.lower()
