@@ -37,6 +37,7 @@ TABLE: Mapping[str, Mapping[str, Kind]] = {
 costs nothing, and another reading of the tree cannot make a link of one. `href` of an `a` of HTML has its own road; every
 MathML element and every VML shape has `href` too."""
 
+_MAY_BE_XLINK = re.compile("[iI][nN][kK]:")
 _XLINK = {"xlink:href": Kind.A}
 _ANY_MATH = {"href": Kind.MATH, "xlink:href": Kind.MATH}
 _VML = {"href": Kind.VML}
@@ -225,7 +226,7 @@ class _Finder:
         if attribute is not None:
             value = attribute_value(self._source[attribute.start : attribute.end])
             self._found.places.append(Place(Kind.A, attribute, value, self._anchor, element="a"))
-        if self._source.find("ink:", *token.inner) >= 0:
+        if _MAY_BE_XLINK.search(self._source, *token.inner):
             self._attributes(token, _XLINK)
 
     def _attributes(self, token: Token, navigable: Mapping[str, Kind]) -> None:

@@ -18,7 +18,7 @@ from rewriter.text_boundary import Walker
 from rewriter.text_host import MAX_HOST, Hosts, known_suffix, port_end
 from rewriter.text_joined import Joined, hidden, join, merge, soft_breaks
 from rewriter.text_lines import break_lines
-from rewriter.text_schemes import dangerous
+from rewriter.text_schemes import dangerous, shares
 from toc.errors import BadUrl
 from toc.link import Kind, Link, Neutralise, Protect, Sealed
 from toc.url import serialise
@@ -125,6 +125,10 @@ def rewrite_text(
     if schemes := [item for item in dangerous(source) if not _inside(item.colon, found)]:
         rows.extend(row_of(part, Kind.TEXT, item.text, item.text, Neutralise("scheme_dangerous")) for item in schemes)
         edits.extend(Edit(item.colon, item.colon + 1, "[:]") for item in schemes)
+    if paths := [item for item in shares(source) if not _inside(item.start, found)]:
+        rows.extend(row_of(part, Kind.TEXT, item.text, item.text, Neutralise("unc_path")) for item in paths)
+        edits.extend(Edit(item.start, item.colon, "[" + source[item.start : item.colon] + "]") for item in paths)
+    if schemes or paths:
         edits.sort(key=lambda edit: edit.start)
     return BodyResult(tuple(break_lines(source, edits, line_limit, flowed=flowed)), tuple(rows))
 

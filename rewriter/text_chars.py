@@ -18,6 +18,9 @@ LETTERS = (
 )
 """The letters of CJK text, as the inside of a character class."""
 
+SPACELESS = "\u0e01-\u0e3a\u0e40-\u0e4e\u0e81-\u0edf\u1000-\u109f\u1780-\u17d3\u17d7\u17dc\u17dd"
+"""Thai, Lao, Burmese and Khmer, which write no space between words; between phrases they do."""
+
 HIRAGANA = "\u3041-\u3096\u309d-\u309f"
 MIDDLE_DOTS = "\u30fb\u00b7\uff65"
 JOINERS = "\u200c\u200d"
@@ -89,7 +92,9 @@ TO_STOP = re.compile(_run_of_others(r"!#-;=?-\[\]_a-z~", _STOP_CATEGORIES) + "*+
 """Everything up to the next stop, or to the end."""
 
 CJK = re.compile(f"[{LETTERS}]")
-CJK_RUN = re.compile(f"[{LETTERS}](?:[{MIDDLE_DOTS}]?[{LETTERS}])*")
+CJK_RUN = re.compile(f"[{LETTERS}](?:[{MIDDLE_DOTS}]?[{LETTERS}])*|(?<=[A-Za-z0-9])[{SPACELESS}]+")
+"""A run of letters that may be text glued to a URL: of CJK anywhere, of Thai and its like right behind an ASCII letter."""
+
 HOST_RUN = re.compile(_run_of_others(r"%\-.0-9A-Z_a-z", _STOP_CATEGORIES - {"So"}, but=JOINERS) + "++")
 """Letters, digits, signs and dots of a host; symbols and joiners too, as there are names with them."""
 

@@ -1,4 +1,4 @@
-"""Dangerous schemes that clients make clickable in text: ``file://server/share``, ``search-ms:query=…``.
+"""Dangerous schemes and paths that clients make clickable in text: ``file://server/share``, ``search-ms:query=…``, shares.
 
 Knows schemes and text; knows no http(s) URL. Which schemes are dangerous: `rewriter.skip`.
 """
@@ -20,6 +20,12 @@ _COLON = re.compile(
     + "|".join(rf"(?<=(?i:{re.escape(name)}):)" + ("(?=//)" if name == "file" else r"(?=[^\s:])") for name in _LINKED)
     + ")"
 )
+_SHARE = re.compile(
+    r"(?<![^\s\"'(<\[:,;=])(\\\\)(?:[A-Za-z0-9\-]+(?:\.[A-Za-z0-9\-]+)+|[A-Za-z0-9\-]{1,63}(?=@))\.?(?:@[A-Za-z0-9]+){0,2}"
+    r"\\[^\s<>\"|?*]{1,1024}"
+)
+"""A path to a share: ``\\\\host\\share``. A host of one label is a neighbour's, and may as well be a command of TeX."""
+
 _REST = re.compile(r"[^\s<>\"]{0,1024}")
 
 
@@ -46,3 +52,9 @@ def dangerous(source: str) -> Iterator[Dangerous]:
             rest = _REST.match(source, colon)
             yield Dangerous(start, colon, source[start : rest.end() if rest else colon])
         done = colon + 1
+
+
+def shares(source: str) -> Iterator[Dangerous]:
+    """The paths to shares of strangers in `source`, ascending; `colon` is where their backslashes end."""
+    for match in _SHARE.finditer(source):
+        yield Dangerous(match.start(), match.end(1), match.group())
