@@ -12,7 +12,8 @@ from typing import Any, Protocol
 import structlog
 
 from redirector.click import page_answer
-from redirector.http import POLICY, SAFETY_HEADERS, Answer, Receive, Request, Scope, Send, header_lines, send, text
+from redirector.headers import POLICY, SAFETY_HEADERS, header_lines
+from redirector.http import Answer, Receive, Request, Scope, Send, send, text
 from redirector.metrics import ANSWERS, SHED
 from redirector.negotiate import negotiate
 from redirector.pages import Renderer, Story
@@ -85,6 +86,9 @@ class App:
                     answer = found or self._refused(request, Page.DAMAGED, 404)
                 else:
                     answer = self._other(request)
+            except Exception:
+                log.exception("click_failed")
+                answer = text(500, "Internal Server Error\n")
             finally:
                 self._in_work -= 1
         ANSWERS.add((str(answer.status),))
@@ -182,8 +186,10 @@ class App:
         return Answer(200, header_lines((b"content-type", kind), length, cache, POLICY, *SAFETY_HEADERS[1:]), body)
 
     def _security(self, _request: Request) -> Answer:
-        """RFC 9116; 404 where the operator gave no contact, as the file must hold one."""
-        contact = self._config.service.security_contact
+        """RFC 9116; it must name a contact: for want of one of its own, the pages', or the page that says who runs this."""
+        service = self._config.service
+        own_page = service.public_url and service.public_url.rstrip("/") + "/"
+        contact = service.security_contact or self._renderer.contact_url or own_page
         if not contact:
             return text(404, "No security contact is configured.\n")
         expires = (datetime.now(UTC) + timedelta(days=180)).replace(microsecond=0).isoformat().replace("+00:00", "Z")

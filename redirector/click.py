@@ -15,7 +15,8 @@ from typing import NamedTuple
 from redirector.actor import Actor, classify
 from redirector.burst import Bursts
 from redirector.clicks import Click, Event, row
-from redirector.http import Answer, Request, form, header_lines, redirect, text
+from redirector.headers import header_lines
+from redirector.http import Answer, Request, form, redirect, text
 from redirector.metrics import BAD_LINKS, CLICKS
 from redirector.negotiate import chosen_language
 from redirector.nonce import Nonce, check, make

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
+from redirector.headers import PLAIN, header_lines
 from redirector.protocol import ANSWER
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -23,16 +24,6 @@ MAX_BODY = 4096
 MAX_FIELDS = 32
 
 BODY_SECONDS = 10.0
-
-SAFETY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
-    (b"cache-control", b"no-store"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-robots-tag", b"noindex"),
-)
-POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
-PLAIN = (*SAFETY_HEADERS, POLICY)
-"""On every answer that is no page of ours; pages bring their own policy."""
 
 
 class Request(NamedTuple):
@@ -60,11 +51,6 @@ class Answer(NamedTuple):
     status: int
     head: bytes
     body: bytes = b""
-
-
-def header_lines(*headers: tuple[bytes, bytes]) -> bytes:
-    """As they stand in an answer. Names and values are ours: no part of a request may get into them."""
-    return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
 _REDIRECT = header_lines((b"content-length", b"0"), *PLAIN)

@@ -29,6 +29,7 @@ from jinja2 import (
 from markupsafe import Markup
 
 from redirector.branding import DEFAULT_COLOUR, Branding
+from redirector.headers import SAFETY_HEADERS
 from redirector.negotiate import LANGUAGES, RIGHT_TO_LEFT, negotiate
 from redirector.words import LABELS, REASONS, TEXTS, TITLES, UNKNOWN_TARGET, Page
 from toc.errors import ConfigError
@@ -116,10 +117,7 @@ def _policy(kind: _Kind) -> bytes:
 _HEADERS: Mapping[Page, tuple[tuple[bytes, bytes], ...]] = {
     page: (
         (b"content-type", b"text/html; charset=utf-8"),
-        (b"cache-control", b"no-store"),
-        (b"referrer-policy", b"no-referrer"),
-        (b"x-content-type-options", b"nosniff"),
-        (b"x-robots-tag", b"noindex"),
+        *SAFETY_HEADERS,
         (b"content-security-policy", _policy(kind)),
     )
     for page, kind in KINDS.items()
@@ -163,6 +161,11 @@ class Renderer:
             except Exception:  # whatever a template of others runs into: the reader gets a page
                 return self._built_in.render(facts).encode()
         return self._built_in.render(facts).encode()
+
+    @property
+    def contact_url(self) -> str:
+        """Empty where the operator's contact is none that could be opened."""
+        return self._branding.contact_url
 
     def headers(self, page: Page) -> tuple[tuple[bytes, bytes], ...]:
         return _HEADERS[page]

@@ -20,6 +20,7 @@ import httptools
 import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from redirector.headers import PLAIN, header_lines
 from redirector.plain import Plain, Reader
 
 log = structlog.get_logger("redirector.protocol")
@@ -40,6 +41,8 @@ PAST_CAPACITY = "toc.past_capacity"
 _EXTENSIONS: dict[str, dict[object, object]] = {ANSWER: {}}
 _EXTENSIONS_PAST_CAPACITY: dict[str, dict[object, object]] = {ANSWER: {}, PAST_CAPACITY: {}}
 
+
+_REFUSAL = header_lines((b"connection", b"close"), (b"content-length", b"0"), *PLAIN) + b"\r\n"
 
 Done = Callable[[int, bytes, bytes], None]
 """Takes an answer: status, header lines with their CRLF, body."""
@@ -298,10 +301,12 @@ class LimitedProtocol(HttpToolsProtocol):
     def _refuse(self, status: bytes) -> None:
         self._end_timer()
         if not self.transport.is_closing():
-            self.transport.write(
-                b"HTTP/1.1 " + status + b"\r\nConnection: close\r\nContent-Length: 0\r\nCache-Control: no-store\r\n\r\n"
-            )
+            self.transport.write(b"HTTP/1.1 " + status + b"\r\n" + _REFUSAL)
             self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:
+        """To what is no request. uvicorn's own answer lacks our header lines."""
+        self._refuse(b"400 Bad Request")
 
 
 _Waiting = deque[tuple[LimitedProtocol, bytes]]

@@ -290,7 +290,8 @@ def _become(config: Config, bell: socket.socket) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the closed bell ends it, after the recorder's last click
     die_with_parent(signal.SIGKILL)  # the next recorder brings its own; two would do the work twice
     show_as("shipper")
-    os.nice(NICE)
+    with contextlib.suppress(OSError):  # a sandbox may forbid it
+        os.nice(NICE)
     try:
         spools = config.data_dir / "spool"
         sink = open_sink(config.database)

@@ -156,6 +156,17 @@ def test_the_units_are_sound_and_sandboxed(tmp_path: Path) -> None:
         assert subprocess.run(command, capture_output=True, check=False).returncode == 0, unit.name
 
 
+@pytest.mark.parametrize(
+    ("unit", "calls"), [("toc.service", {"setpriority", "sched_setscheduler"}), ("toc-milter.service", {"setpriority"})]
+)
+def test_the_units_let_processes_give_way_and_kill_none_for_a_call(unit: str, calls: set[str]) -> None:
+    """These lie in ``@resources``, which is taken away as a whole; without an error number each would be a SIGSYS."""
+    lines = (ROOT / "deploy/systemd" / unit).read_text().splitlines()
+    filters = [line.removeprefix("SystemCallFilter=") for line in lines if line.startswith("SystemCallFilter=")]
+    assert set(filters[-1].split()) == calls
+    assert "SystemCallErrorNumber=EPERM" in lines
+
+
 def test_the_public_listener_speaks_tls_with_a_certificate_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

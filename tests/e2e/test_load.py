@@ -1,6 +1,6 @@
 """Under load: what is shed is refused whole, a restart or a node's death fails no click, and every answer is on record."""
 
-from __future__ import annotations
+from __future__ import contextlib
 
 import asyncio
 import os
@@ -23,7 +23,11 @@ def address(service: Service) -> tuple[str, int]:
 
 def children(pid: int) -> dict[str, int]:
     found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return {Path(f"/proc/{child}/comm").read_text().strip(): int(child) for child in found}
+    names = {}
+    for child in found:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended since
+            names[Path(f"/proc/{child}/comm").read_text().strip()] = int(child)
+    return names
 
 
 def counted(service: Service, name: str) -> float:

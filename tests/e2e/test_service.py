@@ -137,6 +137,8 @@ def test_head_prefetch_preview_and_the_plain_paths(service: Service) -> None:
     assert "three.example" in preview.text
     assert 'href="http://three.example' not in preview.text
     assert httpx.get(service.public + "/robots.txt").text.endswith("Disallow: /\n")
+    security = httpx.get(service.public + "/.well-known/security.txt").text.splitlines()
+    assert [line.partition(": ")[0] for line in security] == ["Contact", "Expires"]
     assert httpx.get(service.public + "/healthz").status_code == 200
     assert httpx.get(service.public + "/").status_code == 200
     assert httpx.get(service.public + "/static/page.css").headers["content-type"].startswith("text/css")

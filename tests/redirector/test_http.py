@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redirector import http
-from redirector.http import MAX_BODY, SAFETY_HEADERS, Answer, Request, form, header_lines, redirect, send, text
+from redirector.headers import SAFETY_HEADERS, header_lines
+from redirector.http import MAX_BODY, Answer, Request, form, redirect, send, text
 from toc.errors import BadUrl
 from toc.url import parse
 

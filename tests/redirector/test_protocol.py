@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 import uvicorn
 
+from redirector.headers import PLAIN
 from redirector.protocol import MAX_HEAD, LimitedProtocol
 
 
@@ -71,6 +72,17 @@ async def test_a_large_head_is_refused(port: int, size: int, status: int) -> Non
 async def test_an_endless_head_is_refused_without_its_end(port: int) -> None:
     pieces = [b"GET / HTTP/1.1\r\n", *[b"X: " + b"a" * 20_000 + b"\r\n"] * 4]
     assert (await ask(port, *pieces))[0] == 431
+
+
+@pytest.mark.parametrize("sent", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"a" * (MAX_HEAD + 1)])
+async def test_a_refusal_too_carries_the_headers_of_every_answer(port: int, sent: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(sent)
+    head = (await asyncio.wait_for(reader.read(), 5)).partition(b"\r\n\r\n")[0].split(b"\r\n")
+    writer.close()
+    assert int(head[0].split()[1]) in (400, 431)
+    for name, value in PLAIN:
+        assert head.count(name + b": " + value) == 1
 
 
 async def test_two_requests_in_one_piece_are_two(port: int) -> None:
