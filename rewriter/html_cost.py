@@ -14,7 +14,7 @@ from rewriter.html_foreign import OpenElements
 from rewriter.html_scan import scan, tell
 
 FEW_TAGS = 1400
-"""With fewer tags than this, nothing that a parser does takes long: half formatting, half blocks are `MAX_ELEMENTS` at the worst."""
+"""With fewer tags than this, nothing that a parser does takes long: half of them formatting, half blocks, are `MAX_ELEMENTS`."""
 
 MANY_TAGS = 20_000
 """Tags up to which depth alone costs little: 0.3 s if half of them are opened inside each other (lexbor, measured)."""
