@@ -13,8 +13,9 @@ import sys
 from rewriter.html_foreign import OpenElements
 from rewriter.html_scan import scan, tell
 
-FEW_TAGS = 1400
-"""With fewer tags than this, nothing that a parser does takes long: half of them formatting, half blocks, are `MAX_ELEMENTS`."""
+FEW_STARTS = 1000
+"""With fewer start tags than this, nothing that a parser does takes long: half of them formatting, half blocks, at whose
+beginning and end all the former are opened anew, are `MAX_ELEMENTS` at the worst."""
 
 MANY_TAGS = 20_000
 """Tags up to which depth alone costs little: 0.3 s if half of them are opened inside each other (lexbor, measured)."""
@@ -44,10 +45,10 @@ _FORMATTING = re.compile(
 def is_affordable(html: str) -> bool:
     """Whether a fast parser reads `html` in a time and with a memory that its length explains."""
     tags = html.count("<")
-    if tags <= FEW_TAGS:
-        return True
-    if tags <= MANY_TAGS and tags * _open_at_most(html) <= MAX_ELEMENTS:
-        return True
+    if tags <= MANY_TAGS:
+        few = tags - html.count("</") <= FEW_STARTS
+        if few or tags * _open_at_most(html) <= MAX_ELEMENTS:
+            return True
     return steps(html) <= max(MAX_STEPS, MAX_DEPTH * tags)
 
 

@@ -12,8 +12,20 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from rewriter.html_references import attribute_value, text_value
-from rewriter.html_scan import MANY, MAY_HOLD_URL, Attribute, Token, attributes, href, scan
-from rewriter.html_scan import Kind as TokenKind
+from rewriter.html_scan import (
+    COMMENT,
+    END,
+    MANY,
+    MAY_HOLD_URL,
+    RAW,
+    START,
+    TEXT,
+    Attribute,
+    Token,
+    attributes,
+    href,
+    scan,
+)
 from rewriter.html_stack import HTML, MATH, SVG
 from toc.link import Kind
 
@@ -113,8 +125,7 @@ def find_places(source: str) -> Found:
         region = regions.pop()
         finder = _Finder(source, region, found, unclosed)
         for token in scan(source, region.start, region.end, raw_text=region.raw_text, inner=region.inner):
-            if token.kind is not TokenKind.STRETCH:
-                finder.take(token)
+            finder.take(token)
         regions += finder.inside
     return found
 
@@ -137,15 +148,15 @@ class _Finder:
 
     def take(self, token: Token) -> None:
         kind = token.kind
-        if kind is TokenKind.START:
+        if kind is START:
             self._start(token)
-        elif kind is TokenKind.END:
+        elif kind is END:
             self._end(token)
-        elif kind is TokenKind.TEXT:
+        elif kind is TEXT:
             self._text(token)
-        elif kind is TokenKind.COMMENT:
+        elif kind is COMMENT:
             self._conditionals(token, text=True)
-        elif kind is TokenKind.RAW:
+        elif kind is RAW:
             self._raw(token)
 
     def _text(self, token: Token) -> None:
@@ -310,4 +321,4 @@ def _moves_a_link(source: str, found: Mapping[str, Attribute]) -> bool:
 def anchor_text(source: str, anchor: Anchor) -> str:
     """The visible text, decoded."""
     tokens = scan(source, anchor.start, anchor.end, stretches=False)
-    return "".join(text_value(source[t.start : t.end], t.start)[0] for t in tokens if t.kind is TokenKind.TEXT)
+    return "".join(text_value(source[t.start : t.end], t.start)[0] for t in tokens if t.kind is TEXT)

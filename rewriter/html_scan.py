@@ -87,7 +87,10 @@ class Kind(IntEnum):
     END = 2
     COMMENT = 3  # bogus comments, doctypes and processing instructions too
     RAW = 4  # content of a raw text or RCDATA element
-    STRETCH = 5  # boring tags, and text in which no URL can stand, stepped over in one match
+
+
+TEXT, START, END, COMMENT, RAW = Kind
+"""The kinds once more: to ask the enumeration for a member costs as much as a match, and this is asked for each token."""
 
 
 class Token(NamedTuple):
@@ -171,7 +174,7 @@ def scan(
 ) -> Iterator[Token]:
     """The tokens of source[start:end], ascending.
 
-    stretches: boring ones together
+    stretches: boring tags, and text in which no URL can stand, are stepped over in one match and left out
     raw_text:  whether raw text elements hold text; else their content is markup like any other
     inner:     a comment that does not end here hides nothing, as the region's end is not that of the document
     """
@@ -181,13 +184,13 @@ def scan(
 
 def tell(elements: OpenElements, source: str, token: Token) -> None:
     """Have the open elements take in a token."""
-    if token.kind is Kind.START:
+    if token.kind is START:
         _start_element(elements, source, token)
-    elif token.kind is Kind.END:
+    elif token.kind is END:
         elements.close(token.name)
-    elif token.kind is Kind.TEXT:
+    elif token.kind is TEXT:
         elements.text(source, token.start, token.end)
-    elif token.kind is Kind.COMMENT:
+    elif token.kind is COMMENT:
         elements.doctype(source[token.start : min(token.end, token.start + 512)])
 
 
@@ -214,35 +217,32 @@ class _Scanner:
         source, end = self._source, self._end
         while place < end:
             if stretches and not self._open:
-                stretch = _end_of_stretch(source, place, end)
-                if stretch > place:
-                    yield Token(Kind.STRETCH, place, stretch)
-                    place = stretch
-                    if place >= end:
-                        return
+                place = _end_of_stretch(source, place, end)
+                if place >= end:
+                    return
             bracket = source.find("<", place, end)
             if bracket < 0:
-                yield Token(Kind.TEXT, place, end)
+                yield Token(TEXT, place, end)
                 return
             if self._open and bracket > place:
                 self._open.text(source, place, bracket)
             token = self._markup(bracket)
             if token is None:  # an unclosed tag: browsers drop it and everything behind it
                 if bracket > place:
-                    yield Token(Kind.TEXT, place, bracket)
+                    yield Token(TEXT, place, bracket)
                 return
-            if token.kind is Kind.TEXT:
-                yield Token(Kind.TEXT, place, token.end)
+            if token.kind is TEXT:
+                yield Token(TEXT, place, token.end)
                 place = token.end
                 continue
             if bracket > place:
-                yield Token(Kind.TEXT, place, bracket)
+                yield Token(TEXT, place, bracket)
             yield token
             place = token.end
-            if raw_text and token.kind is Kind.START and token.space == HTML and token.name in RAW_TEXT:
+            if raw_text and token.kind is START and token.space == HTML and token.name in RAW_TEXT:
                 raw = self._raw(token.name, place)
                 if raw > place:
-                    yield Token(Kind.RAW, place, raw, token.name)
+                    yield Token(RAW, place, raw, token.name)
                 place = raw
 
     def _markup(self, place: int) -> Token | None:
@@ -251,13 +251,15 @@ class _Scanner:
         match = _TAG.match(source, place, end)
         if match is None:
             return self._no_tag(place)
-        name = match.group(2).translate(_LOWER).replace("\0", "\ufffd")
+        name = match.group(2)
+        if not name.islower() or not name.isalpha():
+            name = name.translate(_LOWER).replace("\0", "\ufffd")
         if match.group(1):
             if self._open:
                 self._open.close(name)
                 self._seen = match.end()
-            return Token(Kind.END, place, match.end(), name, HTML, match.span(3))
-        token = Token(Kind.START, place, match.end(), name, HTML, match.span(3))
+            return Token(END, place, match.end(), name, HTML, match.span(3))
+        token = Token(START, place, match.end(), name, HTML, match.span(3))
         if not self._open:
             if name not in ("svg", "math"):
                 return token
@@ -273,10 +275,10 @@ class _Scanner:
             return self._declaration(place)
         if after == "?" or (after == "/" and place + 2 < end and not _is_letter(source[place + 2])):
             if source.startswith("</>", place):
-                return Token(Kind.COMMENT, place, place + 3)
-            return Token(Kind.COMMENT, place, self._behind(">", place))
+                return Token(COMMENT, place, place + 3)
+            return Token(COMMENT, place, self._behind(">", place))
         if not _is_letter(after) and not (after == "/" and place + 2 < end):
-            return Token(Kind.TEXT, place, place + 1)
+            return Token(TEXT, place, place + 1)
         return None
 
     def _look_outside(self, place: int) -> None:
@@ -288,17 +290,17 @@ class _Scanner:
         source = self._source
         if source.startswith("<!--", place):
             if source.startswith(">", place + 4):
-                return Token(Kind.COMMENT, place, place + 5)
+                return Token(COMMENT, place, place + 5)
             if source.startswith("->", place + 4):
-                return Token(Kind.COMMENT, place, place + 6)
+                return Token(COMMENT, place, place + 6)
             match = None if self._endless else _COMMENT_END.search(source, place + 4, self._end)
             if match is not None:
-                return Token(Kind.COMMENT, place, match.end())
+                return Token(COMMENT, place, match.end())
             self._endless = True
-            return Token(Kind.COMMENT, place, place + 4 if self._transparent else self._end)
+            return Token(COMMENT, place, place + 4 if self._transparent else self._end)
         if source.startswith("<![CDATA[", place) and self._open.in_foreign_content:
-            return Token(Kind.COMMENT, place, self._behind("]]>", place))
-        return Token(Kind.COMMENT, place, self._behind(">", place))
+            return Token(COMMENT, place, self._behind("]]>", place))
+        return Token(COMMENT, place, self._behind(">", place))
 
     def _behind(self, mark: str, place: int) -> int:
         found = self._source.find(mark, place, self._end)
