@@ -157,7 +157,7 @@ class Knowledge:
         matches, silent, required, generations = known
         return conclude(
             as_of=now,
-            matches=tuple(dict.fromkeys(matches)) if matches else (),
+            matches=tuple(matches if len(matches) < 2 else dict.fromkeys(matches)),
             signs=signs,
             silent=silent,
             required=required,
