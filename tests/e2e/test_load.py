@@ -1,8 +1,9 @@
 """Under load: what is shed is refused whole, a restart or a node's death fails no click, and every answer is on record."""
 
-from __future__ import contextlib
+from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
