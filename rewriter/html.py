@@ -90,6 +90,7 @@ class _Work:
         self.ambiguous = found.ambiguous and len(source) <= SECOND_JUDGE_LIMIT
         self.compared = found.compared
         self._fates: dict[Link, Fate] = {}
+        self._shown: dict[int, str] = {}
 
     def run(self) -> None:
         for place in self._found.places:
@@ -162,13 +163,11 @@ class _Work:
 
     def _differs(self, anchor: Anchor, href: str) -> bool:
         """Whether the visible text is itself a URL or host, and another one."""
-        if _MAY_SHOW_HOST.search(self.source, anchor.start, anchor.end) is None:
-            return False
-        shown = _URL_LIKE.match(anchor_text(self.source, anchor))
+        shown = self._shown.get(anchor.start)  # by many links, where an anchor is never closed
         if shown is None:
-            return False
+            shown = self._shown[anchor.start] = _shown_host(self.source, anchor)
         try:
-            return parse(f"http://{shown.group(1)}/").domain != parse(href).domain
+            return shown != "" and parse(f"http://{shown}/").domain != parse(href).domain
         except BadUrl:
             return False
 
@@ -204,6 +203,14 @@ class _Work:
                 self.allowed.add(item.url)
             elif self.source[start : start + 4].lower() == "http":
                 self.edits.append(Edit(start + 1, start + 3, "xx"))
+
+
+def _shown_host(source: str, anchor: Anchor) -> str:
+    """The host that an anchor's text begins with; empty where it shows none."""
+    if _MAY_SHOW_HOST.search(source, anchor.start, anchor.end) is None:
+        return ""
+    shown = _URL_LIKE.match(anchor_text(source, anchor))
+    return shown.group(1) if shown else ""
 
 
 def _verified(source: str, work: _Work) -> BodyResult:

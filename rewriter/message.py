@@ -20,7 +20,7 @@ from rewriter.receipt import Outcome, Row
 from rewriter.restore import OpenField, leads_back
 from rewriter.transfer import Change
 from rewriter.unlink import needs_store, unlinked
-from rewriter.walk import UNSCANNABLE, Ask, Job, walk
+from rewriter.walk import Ask, Job, walk
 from toc.link import Fate, Keep, Link, Protect
 
 MAX_RESTORE = 60_000
@@ -74,8 +74,8 @@ class Rewritten:
     def unprotected(self) -> int:
         """Live foreign links that a reader could follow without us."""
         return sum(
-            row.reason != UNSCANNABLE
-            and (row.outcome is Outcome.NOT_COVERABLE or (row.outcome is Outcome.KEPT and row.reason not in _NOT_LIVE))
+            (row.outcome is Outcome.NOT_COVERABLE and row.url != "")
+            or (row.outcome is Outcome.KEPT and row.reason not in _NOT_LIVE)
             for row in self.rows
         )
 

@@ -246,9 +246,13 @@ def _as_quoted_printable(job: Job, part: Part, content: bytes) -> list[Change]:
 
 
 def _unscannable(job: Job, part: Part) -> None:
+    """What could not be read to the end: its URLs are listed, and broken or left as the operator chose."""
     job.complete = False
     job.notes.append(UNSCANNABLE)
     job.rows.append(Row(part.path, Kind.ATTACHMENT, "", Outcome.NOT_COVERABLE, UNSCANNABLE))
-    if job.ask.options.on_unscannable is OnUnscannable.NEUTRALISE:
-        decoded = transfer.decode(job.raw[part.start : part.end], part.encoding, job.view)
+    decoded = transfer.decode(job.raw[part.start : part.end], part.encoding, job.view)
+    neutralise = job.ask.options.on_unscannable is OnUnscannable.NEUTRALISE
+    fate = Outcome.NEUTRALISED if neutralise else Outcome.NOT_COVERABLE
+    job.rows += [row._replace(outcome=fate, reason=UNSCANNABLE) for row in list_urls(decoded.content, part.path)]
+    if neutralise:
         job.changes += transfer.changes(part.start, decoded, broken(decoded.content))

@@ -111,10 +111,10 @@ def may_wrap(url: Url) -> bool:
 
 
 def _row_of(url: Url) -> tuple[Row, re.Match[str]] | None:
-    labels = url.host.rsplit(".", 2)
-    rows = _BY_DOMAIN.get(".".join(labels[-2:]), ())
+    host = url.host.removesuffix(".")  # the root of DNS: the same host
+    rows = _BY_DOMAIN.get(".".join(host.rsplit(".", 2)[-2:]), ())
     for row in rows:
-        if row.host.fullmatch(url.host) and (match := row.path.fullmatch(url.path)):
+        if row.host.fullmatch(host) and (match := row.path.fullmatch(url.path)):
             return row, match
     if url.path.startswith(ANY_HOST_PATH):
         for row in _ANY_HOST:
@@ -136,7 +136,8 @@ def _inner(url: Url, row: Row, match: re.Match[str]) -> Url | None:
 
 def _raw(query: str, name: str) -> str | None:
     """The value of the parameter `name` as spelt; None where it does not stand there exactly once."""
-    values = [value for key, _, value in (field.partition("=") for field in query.split("&")) if key == name]
+    fields = (field.partition("=") for field in query.split("&"))
+    values = [value for key, _, value in fields if (_text(key) if "%" in key else key) == name]
     return values[0] if len(values) == 1 else None
 
 
@@ -307,4 +308,4 @@ _BY_DOMAIN: dict[str, tuple[Row, ...]] = {
 }
 """The rows by the last two labels of the host: nearly every URL is done after one look into this."""
 
-_ENDINGS = tuple(_BY_DOMAIN)
+_ENDINGS = (*_BY_DOMAIN, *(f"{domain}." for domain in _BY_DOMAIN))

@@ -139,6 +139,8 @@ def test_the_operator_chooses_what_becomes_of_the_unscannable(
     raw = mixed(encoded(TEXT))
     done = rewrite_message(raw, protect, Options(max_message=50, on_unscannable=choice))
     assert (done.message, done.complete, done.disposition) == (raw, False, disposition)
+    assert [row.url for row in done.rows if row.url] == ["https://example.org/a"]
+    assert done.unprotected == 1
 
 
 def test_a_surprise_in_one_part_leaves_the_others_alone() -> None:
@@ -148,7 +150,11 @@ def test_a_surprise_in_one_part_leaves_the_others_alone() -> None:
         return protect(link)
 
     done = rewrite_message(mixed(b"\r\nhttps://b.example/", b"\r\n" + TEXT), failing, Options())
-    assert outcomes(done) == [("1.1", "not_coverable", "unscannable"), ("1.2", "rewritten", "sealed")]
+    assert outcomes(done) == [
+        ("1.1", "not_coverable", "unscannable"),
+        ("1.1", "neutralised", "unscannable"),
+        ("1.2", "rewritten", "sealed"),
+    ]
     assert b"hxxps://b.example/" in done.message
     assert link_to(URL).encode() in done.message
 
