@@ -42,7 +42,7 @@ class Reader:
         self._headers = headers
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._stays = False
         target = self._target
         is_line_plain = b"#" not in target and data.startswith(b" HTTP/1.1\r\n", 4 + len(target))

@@ -17,12 +17,9 @@ FEW_STARTS = 1000
 """With fewer start tags than this, nothing that a parser does takes long: half of them formatting, half blocks, at whose
 beginning and end all the former are opened anew, are `MAX_ELEMENTS` at the worst."""
 
-MANY_TAGS = 20_000
-"""Tags up to which depth alone costs little: 0.3 s if half of them are opened inside each other (lexbor, measured)."""
-
 MAX_ELEMENTS = 500_000
-MAX_STEPS = 100_000_000
-"""Open elements looked at, all tags together: a quarter of a second for lexbor (2.3 ns each, measured)."""
+MAX_STEPS = 120_000_000
+"""Open elements looked at, all tags together: 0.3 s for lexbor (2.3 ns each, measured)."""
 
 MAX_DEPTH = 1000
 """Open elements on the average, beyond which a document may be larger than that allows."""
@@ -31,6 +28,7 @@ MAX_SLOW_STEPS = 5_000_000
 """The same for a parser in Python."""
 
 _WS = r"\t\n\f\r "
+_VOID = re.compile(rf"<(?:base|br|hr|img|input|link|meta)(?=[{_WS}/>])", re.IGNORECASE)
 _NAMES = (
     "[bB](?:[iI][gG])?+|[cC][oO][dD][eE]|[eE][mM]|[fF][oO][nN][tT]|[iI]|[nN][oO][bB][rR]"
     "|[sS](?:[mM][aA][lL][lL]|[tT][rR](?:[iI][kK][eE]|[oO][nN][gG]))?+|[tT][tT]|[uU]"
@@ -45,10 +43,11 @@ _FORMATTING = re.compile(
 def is_affordable(html: str) -> bool:
     """Whether a fast parser reads `html` in a time and with a memory that its length explains."""
     tags = html.count("<")
-    if tags <= MANY_TAGS:
-        few = tags - html.count("</") <= FEW_STARTS
-        if few or tags * _open_at_most(html) <= MAX_ELEMENTS:
-            return True
+    opening = tags - html.count("</")  # what looks like an end tag, or like a void one, leaves nothing open
+    if tags * opening > MAX_STEPS:
+        opening -= len(_VOID.findall(html))
+    if tags * opening <= MAX_STEPS and (opening <= FEW_STARTS or tags * _formatting_at_most(html) <= MAX_ELEMENTS):
+        return True
     return steps(html) <= max(MAX_STEPS, MAX_DEPTH * tags)
 
 
@@ -57,7 +56,7 @@ def is_cheap(html: str) -> bool:
     return steps(html) <= MAX_SLOW_STEPS
 
 
-def _open_at_most(html: str) -> int:
+def _formatting_at_most(html: str) -> int:
     """Formatting elements that can be open at once: of those spelt alike three, of `a` one."""
     spelt: list[str] = _FORMATTING.findall(html)
     odd = sum(whole[-1:] != ">" for whole in spelt)

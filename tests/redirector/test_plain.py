@@ -84,6 +84,8 @@ def test_every_real_client_that_follows_a_link_is_read(client: dict) -> None:
         (b"Accept: */*", b"Transfer-Encoding: chunked", "framed"),
         (b"Accept: */*", b"Expect: 100-continue", "wants an answer before"),
         (b"Accept: */*", b"Upgrade: h2c", "wants another protocol"),
+        (b"Accept: */*", b"Upgrade: websocket\r\nConnection: Upgrade", "wants another protocol"),
+        (b"Accept: */*", b"Connection: close\r\nConnection: keep-alive", "wants an end, and takes it back"),
         (b"Accept: */*", b"Connection: close", "wants an end"),
         (b"Accept: */*", b"Connection: keep-alive, Upgrade", "wants more"),
         (b"Accept: */*", b"Proxy-Connection: close", "wants an end, in old words"),
@@ -131,6 +133,7 @@ PIECES = [
     b"keep-alive",
 ]
 PIECES += [
+    b"upgrade: websocket\r\nconnection: upgrade",
     b"content-length: 3",
     b"transfer-encoding: chunked",
     b"\t",
