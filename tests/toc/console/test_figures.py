@@ -95,8 +95,8 @@ async def test_everything_is_counted_once(database: str) -> None:
     for each, following in pairwise([*bins, figures.Bin(now + timedelta(minutes=1), {})]):
         inside = [one for one in made if each.start <= one.time < following.start]
         for fate in Fate:
-            assert each.counts[fate] == sum(FATES[one.event, one.action] is fate for one in inside)
-    blocked = [one for one in made if (one.event, one.action) == (Event.SHOWN, Action.BLOCK)]
+            assert each.counts[fate] == sum(FATES[one.event, one.decision.action] is fate for one in inside)
+    blocked = [one for one in made if (one.event, one.decision.action) == (Event.SHOWN, Action.BLOCK)]
     assert {each.host: each.count for each in hosts} == {
         host: sum(one.url.host == host for one in blocked) for host in ("h0.example", "h1.example", "h2.example")
     }
