@@ -26,6 +26,7 @@ from rewriter.options import Options
 from toc.config import LinkSettings
 from toc.keys import Keyset, create
 from toc.link import Protect
+from toc.memory import keep_freed
 from toc.policy import Mail, Policy
 from toc.protect import Message, Tools, build
 from toc.token import seal_blob
@@ -118,6 +119,7 @@ _AWAY = "import subprocess, sys; subprocess.run(sys.argv[1:2] + ['-c'] + sys.arg
 
 def rewrite_file(name: str) -> None:
     """Rewrite the message in a file and print this process's peak."""
+    keep_freed()
     protect, keyset = _sealing()
     rewrite_message(Path(name).read_bytes(), protect, Options(), lambda data: seal_blob(data, "restore", keyset))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
@@ -125,6 +127,7 @@ def rewrite_file(name: str) -> None:
 
 def run(full: bool) -> dict[str, object]:
     """Ours and the peer's median MB/s for the small message and the large one, interleaved."""
+    keep_freed()  # as each rewriting process of the service does
     protect, keyset = _sealing()
 
     def ours(raw: bytes) -> object:

@@ -13,7 +13,6 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from rewriter.edit import Edit, apply
-from rewriter.html_cost import is_affordable
 from rewriter.html_links import Anchor, Found, Place, Text, anchor_text, find_places
 from rewriter.html_references import attribute_value, text_value
 from rewriter.html_verify import by_html5lib, by_lexbor, foreign_left
@@ -216,7 +215,7 @@ def _shown_host(source: str, anchor: Anchor) -> str:
 def _verified(source: str, work: _Work) -> BodyResult:
     """The result, if other parsers find nothing foreign in it."""
     try:
-        if work.compared <= MAX_COMPARED and is_affordable(source):
+        if work.compared <= MAX_COMPARED:
             return _judged(source, work)
     except TooLarge:
         pass

@@ -40,10 +40,10 @@ _FORMATTING = re.compile(
 """A formatting element; its attributes, where they are spelt so plainly that nothing can hide in them."""
 
 
-def is_affordable(html: str) -> bool:
-    """Whether a fast parser reads `html` in a time and with a memory that its length explains."""
+def is_affordable(html: str, ends: int) -> bool:
+    """Whether a fast parser reads `html`, with so many ``</``, in a time and with a memory that its length explains."""
     tags = html.count("<")
-    opening = tags - html.count("</")  # what looks like an end tag, or like a void one, leaves nothing open
+    opening = tags - ends  # what looks like an end tag, or like a void one, leaves nothing open
     if tags * opening > MAX_STEPS:
         opening -= len(_VOID.findall(html))
     if tags * opening <= MAX_STEPS and (opening <= FEW_STARTS or tags * _formatting_at_most(html) <= MAX_ELEMENTS):

@@ -29,9 +29,9 @@ _SOURCES = frozenset({"iframe", "frame", "embed", "portal"})
 _TEMPLATE = re.compile(r"(</?)(?=template)", re.IGNORECASE)
 _CONDITIONAL = re.compile(r"<!--\[if[^\]>]*+\]>(.*?)(?:<!\[endif\]-->|-->|\Z)", re.IGNORECASE | re.DOTALL)
 _NAMED = re.compile(
-    f"<({'|'.join(sorted((*_ELEMENTS, 'base', 'math', 'svg', 'template', 'v:'), key=len, reverse=True))})"
+    f"<(/|{'|'.join(sorted((*_ELEMENTS, 'base', 'math', 'svg', 'template', 'v:'), key=len, reverse=True))})"
 )
-"""What a source can hold at all, in lower case: to look once is cheaper than to ask the tree for each element."""
+"""What a source can hold at all, in lower case, and end tags: to look once is cheaper than to ask the tree for each element."""
 _REFRESH = re.compile(
     r"""\s*(?:\d[\d.]*|\.[\d.]*)(?:\s*[;,]|(?=\s))\s*(?:url\s*=\s*)?(?:'([^']*)|"([^"]*)|(.*))""",
     re.IGNORECASE | re.DOTALL,
@@ -80,31 +80,28 @@ def _absolute(value: str, base: str | None) -> str | None:
 def by_lexbor(html: str) -> Iterator[tuple[str, str, str]]:
     """What lexbor sees, inside conditional comments too, and in templates as if they were ordinary elements.
 
-    `html` itself is affordable (`rewriter.html_cost`); raises TooLarge where what is read in another way is not.
+    Raises TooLarge where that would cost more than its length explains (`rewriter.html_cost`).
     """
     yield from _lexbor_document(html)
     if "[" in html:  # a search for one character costs nothing, for more of them a tenth of the parse
         for comment in _CONDITIONAL.finditer(html):
             if not comment.group(1).startswith("<!-->"):
-                yield from _lexbor_document(_affordable(comment.group(1)))
-
-
-def _affordable(html: str) -> str:
-    if not is_affordable(html):
-        raise TooLarge("more than a parser can make a tree of")
-    return html
+                yield from _lexbor_document(comment.group(1))
 
 
 def _lexbor_document(html: str) -> Iterator[tuple[str, str, str]]:
     """The base comes first."""
-    named = frozenset(_NAMED.findall(html.lower()))
+    marks = _NAMED.findall(html.lower())
+    if not is_affordable(html, marks.count("/")):
+        raise TooLarge("more than a parser can make a tree of")
+    named = frozenset(marks)
     tree = LexborHTMLParser(html)
     if "base" in named:
         base = next((node for node in tree.tags("base") if "href" in node.attributes and _space(node) == "html"), None)
         if base is not None:
             yield "base", "href", base.attributes["href"] or ""
     if "template" in named:
-        yield from _lexbor_document(_affordable(_TEMPLATE.sub(r"\1x-", html)))
+        yield from _lexbor_document(_TEMPLATE.sub(r"\1x-", html))
     nodes = [node for name in _ELEMENTS if name in named for node in tree.tags(name)]  # faster than one selector of all
     if "math" in named:
         for node in tree.css("[href], [xlink\\:href]"):

@@ -25,6 +25,7 @@ from toc.config import Config
 from toc.errors import BadLink, BadUrl, ConfigError, StoreNeeded
 from toc.keys import Keyset
 from toc.knowledge import Knowledge, utc_now
+from toc.memory import keep_freed
 from toc.policy import Mail, exemptions, mail_rules
 from toc.protect import Message, Tools, build, own_path
 from toc.records import LinkRow, MessageRecord
@@ -274,6 +275,7 @@ def begin(startup: Startup) -> None:
         os._exit(1)  # it went before we asked
     show_as("rewriter")
     os.nice(5)  # a click never waits for a mail
+    keep_freed()
     _here = Rewriting(startup)
 
 
