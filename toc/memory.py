@@ -23,4 +23,4 @@ def keep_freed() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    return mallopt(_MMAP_THRESHOLD, LARGEST) == 1 and mallopt(_TRIM_THRESHOLD, KEPT) == 1
+    return bool(mallopt(_MMAP_THRESHOLD, LARGEST) and mallopt(_TRIM_THRESHOLD, KEPT))
