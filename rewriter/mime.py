@@ -30,7 +30,7 @@ _BLANK_LINE = re.compile(rb"(?:\n|\r(?!\n))([ \t]+(?:\r\n|\n|\r))")
 _LINE = re.compile(rb"[^\r\n]{0,998}")
 _BREAK = re.compile(rb"\r\n|\n|\r|\Z")
 _LONGEST_FAMILY = 1000
-_STEP = 65_536
+_STEP = 4096
 
 
 @dataclass(frozen=True, slots=True)

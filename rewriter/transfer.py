@@ -36,25 +36,23 @@ WHOLE = frozenset({"base64", "uuencode"})
 
 _COMMENT = re.compile(r"\([^()]*\)")
 _QP = re.compile(rb"=[ \t]*+(?:\r\n|\n|\r)|=([0-9A-Fa-f]{2})|=")
+_SOFT_BREAKS = re.compile(rb"(?:=[ \t]*+(?:\r\n|\n|\r))++")
 _ODD_QP = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r?\n)")
 _QP_UNSAFE = re.compile(rb"[^ -<>-~]")
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 _NOT_BASE64 = bytes(set(range(256)) - set(_BASE64))
 _NEWLINE = re.compile(rb"\r\n|\n|\r")
-_NEVER = 1 << 62
-_LINES = 1000
-"""Bytes of quoted-printable, up to the end of their line, that are decoded at once on the way to a place."""
-
 _UU_BEGIN = re.compile(rb"begin [0-7]{3,4} [^\r\n]*(?:\r\n|\n|\r)")
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """`content`: the decoded bytes of `raw`."""
+    """`content`: the decoded bytes of `raw`. odd: whether its quoted-printable has escapes that RFC 2045 does not know."""
 
     encoding: str
     raw: bytes
     content: bytes
+    odd: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +96,7 @@ def _decode_qp(raw: bytes) -> Decoded:
         pieces.append(_qp_byte(found))
         place = found.end()
     pieces.append(raw[place:])
-    return Decoded("quoted-printable", raw, b"".join(pieces))
+    return Decoded("quoted-printable", raw, b"".join(pieces), odd=True)
 
 
 def _qp_byte(found: re.Match[bytes]) -> bytes:
@@ -182,7 +180,7 @@ def _splice_qp(decoded: Decoded, edits: Sequence[Edit[bytes]]) -> list[Edit[byte
     raw = decoded.raw
     newline = _NEWLINE.search(raw)
     ending = newline.group() if newline else b"\r\n"
-    places = _Places(raw)
+    places = _Places(decoded)
     found: list[Edit[bytes]] = []
     place = column = 0  # in raw, and in the line as it will be
     for edit in edits:
@@ -199,67 +197,51 @@ def _splice_qp(decoded: Decoded, edits: Sequence[Edit[bytes]]) -> list[Edit[byte
 
 
 class _Places:
-    """Where decoded bytes stand in quoted-printable: the text between two escapes maps one to one. Asked ascending.
+    """Where decoded bytes stand in quoted-printable. Asked ascending.
 
-    Whole lines are decoded on the way to a place, which costs little; only around it escapes are looked at one by one.
+    A place is at least as far behind the last one in the encoded bytes as in the decoded ones. To go so far, and then what
+    is still missing, until nothing is, costs a look at every byte and a few steps; to go from escape to escape costs many.
     """
 
-    def __init__(self, raw: bytes) -> None:
-        self._source = raw
-        self._ahead = (0, 0)  # where the next lines begin, decoded and in raw
-        self._begin((0, 0))
-
-    def _begin(self, place: tuple[int, int]) -> None:
-        self._decoded, self._raw = place  # where the current stretch begins
-        self._behind, self._place = place  # the decoded byte behind the last escape, and where that one stands in raw
-        self._escape = False  # whether the stretch begins with an escaped byte, three octets long
-        self._steps = _QP.finditer(self._source, self._raw)
-        self._next = self._step()
-
-    def _skip(self, offset: int) -> None:
-        """Go on to the lines that hold the decoded byte at `offset`."""
-        raw, begin = self._source, None
-        decoded, start = self._ahead
-        while decoded <= offset and start < len(raw):
-            begin = decoded, start
-            end = raw.find(b"\n", start + _LINES) + 1 or len(raw)
-            decoded += len(_decode_qp(raw[start:end]).content)
-            start = end
-        if begin is not None:
-            self._ahead = decoded, start
-            self._begin(begin)
-
-    def _step(self) -> tuple[int, int, bool]:
-        """The next stretch: (decoded, raw, begins with an escape)."""
-        found = next(self._steps, None)
-        if found is None:
-            return _NEVER, 0, False
-        start, end = found.span()
-        decoded = self._behind + start - self._place
-        self._place = end
-        if found.group(1) is not None or end - start == 1:
-            self._behind = decoded + 1
-            return decoded, start, end - start > 1
-        self._behind = decoded
-        return decoded, end, False
-
-    def _seek(self, offset: int) -> None:
-        if offset >= self._ahead[0]:
-            self._skip(offset)
-        while self._next[0] <= offset:
-            self._decoded, self._raw, self._escape = self._next
-            self._next = self._step()
+    def __init__(self, decoded: Decoded) -> None:
+        self._source = decoded.raw
+        self._odd = decoded.odd
+        self._decoded = self._raw = 0
 
     def start_of(self, offset: int) -> int:
-        """Where the decoded byte at `offset` begins."""
-        self._seek(offset)
-        inside = offset - self._decoded
-        return self._raw + inside + (2 if self._escape and inside else 0)
+        """Where the decoded byte at `offset` begins: behind soft breaks."""
+        place = self._behind_soft_breaks(self._raw)
+        missing = offset - self._decoded
+        while missing:
+            ahead = self._behind_escape(place, place + missing)
+            missing -= self._length(place, ahead)
+            place = self._behind_soft_breaks(ahead)
+        self._decoded, self._raw = offset, place
+        return place
 
     def end_of(self, offset: int) -> int:
         """Where the decoded byte at `offset` ends."""
-        self._seek(offset)
-        return self._raw + offset - self._decoded + (3 if self._escape else 1)
+        start = self.start_of(offset)
+        escape = _QP.match(self._source, start)
+        return escape.end() if escape else start + 1
+
+    def _behind_soft_breaks(self, place: int) -> int:
+        found = _SOFT_BREAKS.match(self._source, place)
+        return found.end() if found else place
+
+    def _behind_escape(self, start: int, place: int) -> int:
+        """`place`, or the end of the escape that it stands in."""
+        first = start if self._odd else max(start, place - 2)  # only odd escapes are longer than three bytes
+        last = self._source.rfind(b"=", first, place)
+        escape = _QP.match(self._source, last) if last >= 0 else None
+        return max(place, escape.end()) if escape else place
+
+    def _length(self, start: int, end: int) -> int:
+        """Decoded bytes between two places that stand in no escape."""
+        source = self._source
+        if self._odd:
+            return len(_decode_qp(source[start:end]).content)
+        return end - start - 2 * source.count(b"=", start, end) - source.count(b"=\r\n", start, end)
 
 
 def _qp_text(new: bytes, column: int, tail: int, ending: bytes) -> tuple[bytes, int]:
