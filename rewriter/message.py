@@ -101,10 +101,14 @@ def rewrite_message(
     message = _spliced(clean, edits)
     if not job.changes or seal_restore is None:
         return _result(job, raw, message)
-    field = _restore_field(clean, message, job, seal_restore)
-    if field is not None:
-        del message  # before the next one is made: a mail may be large
-        message = _spliced(clean, [field, *edits])
+    value = _restore_value(clean, message, job, seal_restore)
+    if value is not None:
+        field = field_edit(clean, RESTORE_FIELD, value)
+        if field.start <= edits[0].start:
+            del message  # before the next one is made: a mail may be large
+            message = _spliced(clean, [field, *edits])
+        else:  # it goes below a first line that begins with a blank and holds a link
+            message = _spliced(message, [field_edit(message, RESTORE_FIELD, value)])
     return _result(job, raw, message)
 
 
@@ -127,8 +131,8 @@ def _result(job: Job, raw: bytes, message: bytes) -> Rewritten:
     )
 
 
-def _restore_field(clean: bytes, message: bytes, job: Job, seal_restore: Callable[[bytes], str]) -> Edit[bytes] | None:
-    """The edit that adds a Toc-Restore field; None if putting the targets back gives `clean` without one."""
+def _restore_value(clean: bytes, message: bytes, job: Job, seal_restore: Callable[[bytes], str]) -> bytes | None:
+    """The value of a Toc-Restore field; None if putting the targets back gives `clean` without one."""
     given = None
     if not _spelt_otherwise(job.rows) or sum(change.edit.end - change.edit.start for change in job.changes) > MAX_ALONE:
         rewritten = [row for row in job.rows if row.link and row.outcome is Outcome.REWRITTEN]
@@ -141,7 +145,7 @@ def _restore_field(clean: bytes, message: bytes, job: Job, seal_restore: Callabl
     if len(sealed) > MAX_RESTORE:
         job.notes.append("restore_omitted")
         return None
-    return field_edit(clean, RESTORE_FIELD, sealed.encode("ascii"))
+    return sealed.encode("ascii")
 
 
 def _spliced(source: bytes, edits: Sequence[Edit[bytes]]) -> bytes:
