@@ -162,6 +162,7 @@ def test_a_neutralised_url_is_readable_and_dead(source: str, output: str) -> Non
         ("(\\\\192.0.2.1\\c$", "([\\\\]192.0.2.1\\c$"),
         ("\\\\evil@SSL\\DavWWWRoot\\x", "[\\\\]evil@SSL\\DavWWWRoot\\x"),
         ("\\\\neighbour\\share and \\\\hline\\textbf", "\\\\neighbour\\share and \\\\hline\\textbf"),
+        ("\\\\a.example\\x;\\\\b.example\\y", "[\\\\]a.example\\x;[\\\\]b.example\\y"),
         ("ms-word:ofe|u|https://a.jp/x", f"ms-word[:]ofe|u|{OURS}a.jp/1abcdefx"),
         ("the file: report, profile://x, javascript:void(0)", "the file: report, profile://x, javascript:void(0)"),
         ("https://a.jp/?u=file://x", f"{OURS}a.jp/1abcdefx"),  # inside a URL that is sealed
