@@ -114,7 +114,8 @@ def decode(content: bytes, label: str, *, html: bool = False, view: View | None 
 
 
 def _is_guess(found: Text, label: str) -> bool:
-    return found.codec != "utf-8" and (bool(found.notes) or lookup(label) is None)
+    sure = found.codec == "utf-8" and found.exact
+    return not sure and (bool(found.notes) or lookup(label) is None)
 
 
 def _hides_links(found: Text) -> bool:
