@@ -211,6 +211,16 @@ def test_lines_do_not_grow_past_their_limit() -> None:
     assert flowed.splitlines()[0].endswith(" ")
 
 
+def test_a_break_of_flowed_text_leaves_a_space_before_the_link() -> None:
+    """RFC 3676, 4.1: with DelSp a reader drops the last space; without another one the link would be glued to a word."""
+    source = "x" * 80 + " https://a.jp/x y"
+    how = {"line_limit": 100, "flowed": True, "delsp": True}
+    output, result = rewritten(source, **how)
+    assert output.startswith("x" * 80 + "  \n")
+    _, again = rewritten(output, **how)
+    assert [row.url for row in again.rows] == [row.link for row in result.rows]
+
+
 @pytest.mark.parametrize(
     "piece", ["(", "http://", "www.", "<http://", "http://a/(", "http://a/を(", "www.例", "a.co/", "あ.jp/"]
 )
