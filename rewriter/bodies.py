@@ -8,7 +8,7 @@ from typing import Literal
 from rewriter.calendar import rewrite_calendar
 from rewriter.charset import Text
 from rewriter.html import rewrite_html
-from rewriter.mime import MESSAGES, Part
+from rewriter.mime import Part
 from rewriter.options import Options
 from rewriter.receipt import BodyResult, Outcome, Row
 from rewriter.text import rewrite_text
@@ -35,10 +35,6 @@ _KINDS: dict[str, BodyKind] = {
     "text/richtext": "text",
     "image/svg+xml": "opaque",
     "application/xml": "opaque",
-    "message/delivery-status": "text",
-    "message/disposition-notification": "text",
-    "message/feedback-report": "text",
-    "message/rfc822-headers": "text",
     "message/partial": "pieces",
     "application/pkcs7-mime": "smime",
     "application/x-pkcs7-mime": "smime",
@@ -65,12 +61,14 @@ def body_kind(part: Part) -> BodyKind | None:
         return "opaque" if attached and (part.file_name or part.number > 1) else "html"
     if kind is not None:
         return kind
-    is_text = part.type.kind.startswith("text/")
+    is_text = part.type.kind.startswith(
+        ("text/", "message/")
+    )  # a report of any kind (RFC 3464, 6533), an unopened message
     if part.file_name.endswith(_HTML_FILES) and (attached or not is_text):
         return "opaque"
     if part.type.kind in _DATA and attached:
         return None
-    whole = part.type.kind in MESSAGES or part.type.kind.startswith("multipart/")  # what was not taken apart
+    whole = part.type.kind.startswith("multipart/")  # what was not taken apart
     return "text" if whole or is_text else None
 
 

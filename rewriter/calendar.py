@@ -28,7 +28,9 @@ LINE = 75
 _FOLD = re.compile(r"(?:\r\n|\n|\r)[ \t]")
 _LINE_END = re.compile(r"[\r\n]")
 _CONTENT_LINE = re.compile(r"[^\r\n]+")
-_HEAD = re.compile(r'([A-Za-z0-9-]+)((?:"[^"]*"|[^":])*):')
+_HEAD = re.compile(r'([A-Za-z0-9-]+)((?:;(?:"[^"]*"|[^":])*+)?):(?!(?<=(?i:http):)//|(?<=(?i:https):)//)')
+"""Name, parameters and colon of a content line; the colon of a URL is none: many calendars have prose with bare line breaks."""
+
 _ESCAPE = re.compile(r"\\(.)")
 _WEB = re.compile(r"\s*(https?:.*\S)", re.IGNORECASE)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,63}):(?=\S)")

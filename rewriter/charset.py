@@ -108,9 +108,14 @@ def decode(content: bytes, label: str, *, html: bool = False, view: View | None 
         return Text(content.decode("utf-7", "replace"), "utf-7", content, exact=False)
     if _hides_links(found) and view.doubt(Doubt.CHARSET):
         return Text(content.decode("latin-1"), "latin-1", content)
-    if found.codec != "utf-8" and not content.isascii() and (found.notes or lookup(label) is None):
+    if not content.isascii() and (_is_guess(found, label) or shifted.looks_shifted(content)):
         view.doubt(Doubt.DETECTED)  # what is guessed the next time is read then
     return found
+
+
+def _is_guess(found: Text, label: str) -> bool:
+    sure = found.codec == "utf-8" and found.exact
+    return not sure and (bool(found.notes) or lookup(label) is None)
 
 
 def _hides_links(found: Text) -> bool:

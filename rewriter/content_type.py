@@ -9,6 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 from rewriter.readings import Doubt, View
 
+PLAIN = "text/plain"
 MAX_VALUE = 20_000
 """Characters of a field that are looked at: no client has parameters beyond."""
 
@@ -17,7 +18,7 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
-_TYPE = re.compile(r"\s*([^\s/;,\"]+)\s*/\s*([^\s;,\"]+)")
+_TYPE = re.compile(r"\s*([^\s\x00-\x1f/;,\"]+)\s*/\s*([^\s\x00-\x1f;,\"]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +29,17 @@ class ContentType:
     parameters: Mapping[str, str]
 
 
-def content_type(text: str, default: str = "text/plain", view: View | None = None) -> ContentType:
-    """Read a field: a broken type counts as `default`, and of a parameter given twice the view decides."""
+def content_type(text: str, default: str = PLAIN, view: View | None = None) -> ContentType:
+    """Read a field: a broken type counts as `default` or, as RFC 2045 (5.2) has it, as text; of a parameter given twice the
+    view decides."""
     view = view or View()
     pieces = _pieces(text[:MAX_VALUE])
     head = "".join(piece for piece, quoted in pieces[0] if not quoted)
     found = _TYPE.match(head)
     if found is None and (hidden := _TYPE.match("".join(piece for piece, _ in pieces[0]))) and view.doubt(Doubt.TYPE):
         found = hidden
+    if found is None and text.strip() and default != PLAIN and view.doubt(Doubt.TYPE):
+        default = PLAIN
     kind = f"{found.group(1)}/{found.group(2)}".lower() if found else default
     return ContentType(kind, _parameters(pieces[1:], view))
 

@@ -203,7 +203,11 @@ def _entity(raw: bytes, entity: _Open, view: View, *, over: bool) -> Part:
     kind = content_type(_value(found, "content-type", view), entity.default, view)
     encoding = _value(found, "content-transfer-encoding", view)
     name = encoding_name(encoding)
-    if name != "7bit" and not is_exact_name(encoding) and view.doubt(Doubt.ENCODING):
+    # A dot is no letter of base64: some clients show a body with one as it stands, for others it is but a sign to skip.
+    unsure = name != "7bit" and (
+        not is_exact_name(encoding) or (name == "base64" and raw.find(b".", start, entity.end) >= 0)
+    )
+    if unsure and view.doubt(Doubt.ENCODING):
         name = "7bit"
     return Part(
         path=entity.path,

@@ -20,8 +20,8 @@ class Doubt(StrEnum):
     FIELD = "field"  # a field twice: the first counts, or the last
     PARAMETER = "parameter"  # a parameter twice, or beside its RFC 2231 form: the first, or the last
     ENCODED_WORD = "encoded_word"  # RFC 2047 in a boundary: as it stands, or decoded
-    TYPE = "type"  # a quoted type: broken, or without its quotes
-    ENCODING = "encoding"  # something behind the name of the transfer encoding: dropped, or an unknown encoding
+    TYPE = "type"  # a quoted type: broken, or without its quotes; a broken one in a digest: a message, or text
+    ENCODING = "encoding"  # more behind the encoding's name, text in base64: read tolerantly, or as if not encoded
     LINE_END = "line_end"  # a bare CR in a header: ends the line, or not
     BLANK_LINE = "blank_line"  # blanks alone in a line of a header: folding, or the end of the header
     ODD_LINE = "odd_line"  # a line that is no field: skipped, or the start of the body

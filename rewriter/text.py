@@ -130,7 +130,7 @@ def rewrite_text(
         edits.extend(Edit(item.start, item.colon, "[" + source[item.start : item.colon] + "]") for item in paths)
     if schemes or paths:
         edits.sort(key=lambda edit: edit.start)
-    return BodyResult(tuple(break_lines(source, edits, line_limit, flowed=flowed)), tuple(rows))
+    return BodyResult(tuple(break_lines(source, edits, line_limit, flowed=flowed, delsp=flowed and delsp)), tuple(rows))
 
 
 def _inside(position: int, found: list[Found]) -> bool:

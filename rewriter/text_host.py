@@ -18,7 +18,9 @@ MAX_HOST = 253
 MAX_SPELT = 3 * MAX_HOST
 """Characters of a host as spelt, with every octet percent-encoded."""
 
-_USERINFO = re.compile(r"[A-Za-z0-9\-._~%!$&'()*+,;=:]{0,256}@")
+_USERINFO = re.compile(r"[A-Za-z0-9\-._~%!$&'()*+,;=:@]{0,256}@")
+"""Up to the last ``@``, as browsers have it."""
+
 _IPV6 = re.compile(r"\[[0-9A-Fa-f:.]{2,45}\]")
 _PORT = re.compile(r":([0-9]{1,5})(?![0-9])")
 _ASCII = re.compile(r"[\x00-\x7f]*")
@@ -85,6 +87,8 @@ class Hosts:
             end = literal.end() if literal else None
         else:
             end = self.end(host)
+        if end is None and info:
+            end = self.end(start)  # nothing behind the @: clients link what stands before it
         return None if end is None else port_end(self._text, end)
 
     def bare_start(self, dot: int) -> int | None:

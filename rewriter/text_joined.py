@@ -23,7 +23,7 @@ _MAY_HIDE = re.compile(
 
 _NEW_SCHEME = re.compile(_SCHEME)
 _NEW_WWW = re.compile(_WWW)
-_AUTHORITY = re.compile(r"://[^/?#\s]*\Z")
+_AUTHORITY = re.compile(r"://[^/?#\s<>\"\\^`{|}]*\Z")
 _SOFT_BREAK = re.compile(r"(?m) (\r\n|\n)(>*)( ?)")
 _QUOTE = re.compile(r"(?m)^>*")
 

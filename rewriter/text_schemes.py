@@ -22,7 +22,7 @@ _COLON = re.compile(
 )
 _SHARE = re.compile(
     r"(\\\\)(?<![^\s\"'(<\[:,;=]\\\\)(?:[A-Za-z0-9\-]+(?:\.[A-Za-z0-9\-]+)+|[A-Za-z0-9\-]{1,63}(?=@))\.?(?:@[A-Za-z0-9]+){0,2}"
-    r"\\[^\s<>\"|?*]{1,1024}"
+    r"\\(?:(?![\"'(\[:,;=]\\\\)[^\s<>\"|?*]){1,1024}"
 )
 """A path to a share: ``\\\\host\\share``. A host of one label is a neighbour's, and may as well be a command of TeX."""
 

@@ -119,6 +119,7 @@ def _holds(job: Job, content: bytes, signature: bytes) -> bool:
 def _part(job: Job, part: Part) -> None:
     """One leaf. A surprise in it is caught here: the part is unscannable, the message goes on."""
     kind: BodyKind | None = None
+    rows, changes = len(job.rows), len(job.changes)
     try:
         kind = body_kind(part)
         if is_encoded_entity(part) and job.nested < MAX_NESTED:
@@ -134,6 +135,7 @@ def _part(job: Job, part: Part) -> None:
         else:
             _leaf(job, part, kind)
     except Exception:
+        del job.rows[rows:], job.changes[changes:]  # they tell of edits that were not made
         _unscannable(job, part)
 
 

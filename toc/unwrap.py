@@ -127,7 +127,7 @@ def _inner(url: Url, row: Row, match: re.Match[str]) -> Url | None:
     try:
         spelt = row.open(url, match)
         return parse(spelt) if spelt else None
-    except (BadUrl, ValueError, binascii.Error):
+    except (BadUrl, ValueError, binascii.Error, RecursionError):  # the last one from JSON in JSON in JSON
         return None
 
 

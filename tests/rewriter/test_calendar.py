@@ -70,6 +70,12 @@ PROPERTIES = [
     ("UID:https://a.example/uid", []),
     ("CONFERENCE;VALUE=URI;FEATURE=VIDEO:https://video.example/r/1", ["https://video.example/r/1"]),
     ("COMMENT:no link", []),
+    # bare line breaks in prose: the colon of the URL ends no name
+    ("https://a.example/x", ["https://a.example/x"]),
+    ("Join us at https://a.example/x, please", ["https://a.example/x"]),
+    ("Note; http://a.example/x", ["http://a.example/x"]),
+    ("DESCRIPTION;ALTREP=https://a.example/alt:text", ["https://a.example/alt:text"]),  # quotes left out
+    ("www.a.example", ["http://www.a.example/"]),
 ]
 
 

@@ -162,6 +162,7 @@ def test_a_neutralised_url_is_readable_and_dead(source: str, output: str) -> Non
         ("(\\\\192.0.2.1\\c$", "([\\\\]192.0.2.1\\c$"),
         ("\\\\evil@SSL\\DavWWWRoot\\x", "[\\\\]evil@SSL\\DavWWWRoot\\x"),
         ("\\\\neighbour\\share and \\\\hline\\textbf", "\\\\neighbour\\share and \\\\hline\\textbf"),
+        ("\\\\a.example\\x;\\\\b.example\\y", "[\\\\]a.example\\x;[\\\\]b.example\\y"),
         ("ms-word:ofe|u|https://a.jp/x", f"ms-word[:]ofe|u|{OURS}a.jp/1abcdefx"),
         ("the file: report, profile://x, javascript:void(0)", "the file: report, profile://x, javascript:void(0)"),
         ("https://a.jp/?u=file://x", f"{OURS}a.jp/1abcdefx"),  # inside a URL that is sealed
@@ -208,6 +209,16 @@ def test_lines_do_not_grow_past_their_limit() -> None:
     assert all(line.startswith("> ") for line in output.splitlines())
     flowed, _ = rewritten(source, line_limit=100, flowed=True)
     assert flowed.splitlines()[0].endswith(" ")
+
+
+def test_a_break_of_flowed_text_leaves_a_space_before_the_link() -> None:
+    """RFC 3676, 4.1: with DelSp a reader drops the last space; without another one the link would be glued to a word."""
+    source = "x" * 80 + " https://a.jp/x y"
+    how = {"line_limit": 100, "flowed": True, "delsp": True}
+    output, result = rewritten(source, **how)
+    assert output.startswith("x" * 80 + "  \n")
+    _, again = rewritten(output, **how)
+    assert [row.url for row in again.rows] == [row.link for row in result.rows]
 
 
 @pytest.mark.parametrize(

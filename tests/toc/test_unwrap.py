@@ -7,6 +7,7 @@ is bounded; any input gives a result; a URL that nothing wraps is its own target
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from urllib.parse import quote
@@ -62,6 +63,14 @@ def test_layers_name_the_wrappers_from_the_outside_in() -> None:
 @pytest.mark.parametrize("text", ["", "x", "http://", "mailto:a@b.example", "https://exa mple/"])
 def test_what_is_no_url_has_no_target(text: str) -> None:
     assert unwrap(text) == Unwrapped(None)
+
+
+def test_json_that_is_too_deep_hides_the_target() -> None:
+    """The parser of JSON in Python recurses, and gives up at a depth that 8 KiB of key reach."""
+    key = base64.urlsafe_b64encode(b"[" * 5000).decode()
+    found = unwrap(f"https://mibc-fr-01.mailinblack.com/securelink/?key={key}")
+    assert found.target is None
+    assert [layer.vendor for layer in found.layers] == ["mailinblack"]
 
 
 @given(
