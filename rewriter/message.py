@@ -29,8 +29,8 @@ MAX_RESTORE = 60_000
 MAX_ALONE = 8000
 """Bytes of replaced URLs up to which a Toc-Restore field holds them all, which is quicker than asking the links first."""
 
-TELLING = 24
-"""Characters of a token that nobody can guess: what begins so is a piece of a link just made."""
+MAX_ROUNDS = 3
+"""Times that all readings of a mail are gone through until they agree."""
 
 _CHUNK = 1 << 20
 
@@ -208,15 +208,27 @@ def _other_readings(message: bytes, job: Job, content_type: str | None) -> tuple
             changed = True
     if changed:
         job.notes.append("ambiguous")
-        for chosen in done:
-            if walk(message, _keeping_own(job), View(chosen), content_type).changes:
-                message = _unsettled(message, job, done, content_type)
-                break
+        message = _settled(message, job, done, content_type)
     return message, changed
 
 
+def _settled(message: bytes, job: Job, done: set[Reading], content_type: str | None) -> bytes:
+    """The message after each reading has seen what the others made of it: a piece of a link of ours may lead away in one."""
+    for _ in range(MAX_ROUNDS):
+        agree = True
+        for chosen in sorted(done, key=sorted):
+            found = walk(message, _keeping_own(job), View(chosen), content_type)
+            if found.changes:
+                agree = False
+                job.take(found)
+                message = apply(message, [change.edit for change in found.changes])
+        if agree:
+            return message
+    return _unsettled(message, job, done, content_type)
+
+
 def _unsettled(message: bytes, job: Job, done: set[Reading], content_type: str | None) -> bytes:
-    """Readings that undo one another: nothing of the message is trusted, in any of them."""
+    """Readings that never agree: nothing of the message is trusted, in any of them."""
     for chosen in sorted(done, key=sorted):
         found = walk(message, Ask(job.ask.protect, job.ask.options, trust=False), View(chosen), content_type)
         job.take(found)
@@ -227,18 +239,11 @@ def _unsettled(message: bytes, job: Job, done: set[Reading], content_type: str |
 def _keeping_own(job: Job) -> Ask:
     """The same question for the next reading; what was sealed in the one before stays."""
     made = {row.link for row in job.rows if row.link}
-    tokens: dict[str, list[str]] = {}
-    for link in made:
-        token = link.rpartition("/")[2]
-        tokens.setdefault(token[:TELLING], []).append(token)
     protect = job.ask.protect
 
     def keeping(link: Link) -> Fate:
         if link.url in made:
             return Keep("own_link")
-        piece = link.text.rstrip("=").rpartition("/")[2]  # up to a soft line break that this reading takes for text
-        if any(token.startswith(piece) for token in tokens.get(piece[:TELLING], ())):
-            return Keep("own_invalid")
         return protect(link)
 
     return Ask(keeping, job.ask.options)
