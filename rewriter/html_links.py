@@ -303,14 +303,16 @@ def _listed(attribute: Attribute, value: str, *, plain: bool) -> list[Place]:
     return places
 
 
-_WIDE = r"\t\n\v\f\r \u1680\u2000-\u200a\u2028\u205f\u3000"
-"""What Chromium strips from the time and from the URL of a refresh. For other browsers only ASCII's white space counts."""
+_SPACE = r"\t\n\f\r "
+_MORE = r"\v\u1680\u2000-\u200a\u2028\u205f\u3000"
+"""More white space, that Chromium strips from the time and from the URL of a refresh, and other browsers don't."""
 
 _REFRESH = re.compile(
-    rf"[{_WIDE}]*+(?:[0-9]++[0-9.]*+|\.[0-9.]*+)(?:[{_WIDE}]*+[;,]|(?=[{_WIDE}]))[{_WIDE}]*+(.*)\Z", re.DOTALL
+    rf"[{_SPACE}{_MORE}]*+(?:[0-9]++[0-9.]*+|\.[0-9.]*+)[{_MORE}]*+(?:[;,]|[{_SPACE}]++[;,]?+)[{_SPACE}]*+(.*)\Z",
+    re.DOTALL,
 )
-_REFRESH_URL = re.compile(rf"[uU][rR][lL][\t\n\f\r ]*+=[{_WIDE}]*+")
-_REFRESH_PADDING = re.compile(rf"[{_WIDE}]*+")
+_REFRESH_URL = re.compile(rf"[uU][rR][lL][{_SPACE}]*+=[{_SPACE}]*+")
+_REFRESH_PADDING = re.compile(rf"[{_SPACE}{_MORE}]*+")
 
 
 def refresh_url(content: str) -> tuple[int, int, bool] | None:
@@ -326,10 +328,11 @@ def refresh_url(content: str) -> tuple[int, int, bool] | None:
     if spelt is not None:
         start = spelt.end()
     quote = content[start : start + 1]
-    if quote not in ("'", '"') or not quote:
+    quoted = quote in ("'", '"') and quote != ""
+    padding = _REFRESH_PADDING.match(content, start + quoted)
+    start = padding.end() if padding else start
+    if not quoted:
         return start, len(content), False
-    padding = _REFRESH_PADDING.match(content, start + 1)
-    start = padding.end() if padding else start + 1
     end, last = content.find(quote, start), content.rfind(quote, start)
     return start, len(content) if end < 0 else end, end != last
 

@@ -32,10 +32,10 @@ _NAMED = re.compile(
     f"<(/|{'|'.join(sorted((*_ELEMENTS, 'base', 'math', 'svg', 'template', 'v:'), key=len, reverse=True))})"
 )
 """What a source can hold at all, in lower case, and end tags: to look once is cheaper than to ask the tree for each element."""
+_WIDE = r"[\t-\r \u1680\u2000-\u200a\u2028\u205f\u3000]*"
 _REFRESH = re.compile(
-    r"""[ ]*(?:[0-9][0-9.]*|\.[0-9.]*)(?:[ ]*[;,]|(?=[ ]))[ ]*(?:url[ ]*=[ ]*)?(?:'[ ]*([^']*)|"[ ]*([^"]*)|(.*))""".replace(
-        "[ ]", r"[\t-\r \u1680\u2000-\u200a\u2028\u205f\u3000]"
-    ),
+    rf"{_WIDE}(?:[0-9][0-9.]*|\.[0-9.]*)[\v\u1680\u2000-\u200a\u2028\u205f\u3000]*(?:[;,]|[\t\n\f\r ]+[;,]?)"
+    rf"[\t\n\f\r ]*(?:url[\t\n\f\r ]*=[\t\n\f\r ]*)?(?:'{_WIDE}([^']*)|\"{_WIDE}([^\"]*)|{_WIDE}(.*))",
     re.IGNORECASE | re.DOTALL,
 )
 

@@ -55,6 +55,10 @@ REFRESHES = {
     "0;url=\u2003x": "x",
     "0;url='\u2003x'": "x",
     "0;url='x": "x",
+    "0;\u2003x": "x",
+    "0;\vurl=x": "url=x",
+    "0\v 'x'": "x",
+    "0 \v;x": ";x",
     "0\u00a0;url=x": None,
     "\u06600;url=x": None,
 }
