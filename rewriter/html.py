@@ -11,10 +11,12 @@ import re
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Sequence
+from urllib.parse import unquote
 
 from rewriter.edit import Edit, apply
 from rewriter.html_links import Anchor, Found, Place, Text, anchor_text, find_places
 from rewriter.html_references import attribute_value, text_value
+from rewriter.html_scan import Attribute
 from rewriter.html_verify import by_html5lib, by_lexbor, foreign_left
 from rewriter.options import Options
 from rewriter.receipt import BodyResult, Row, row_of
@@ -27,6 +29,9 @@ from toc.url import parse, serialise
 
 DEAD = "about:invalid"
 """Leads nowhere in every client; an empty value or ``#`` would be a link to the base."""
+
+NOWHERE = "file:///"
+"""A base against which nothing becomes a link: what is relative to it is neutralised."""
 
 SECOND_JUDGE_LIMIT = 200_000
 """Characters up to which a body whose tree depends on the parser's age is shown to the slow parser too: a second at most."""
@@ -47,7 +52,19 @@ _HTTP = re.compile(r"https?:", re.IGNORECASE)
 _HOST_ONLY = re.compile(r"[/\\][\t\n\r]*[/\\]")
 """``//host``, which takes its scheme from the page around it."""
 
-_SPACES = re.compile(r"(?:\s|%20)+[\u0300-\u036f]*")
+_ABSOLUTE = re.compile(r"(?:(?:https?|file):|(?=[/\\][/\\]))[/\\]*[^/\\?#]*", re.IGNORECASE)
+"""The beginning up to the end of the host."""
+
+_BASE = re.compile(r"https?:|file://(?:[^/]|//)")
+"""A base whose relatives lead away: to the web, or to a stranger's share."""
+
+_TAB_OR_NEWLINE = str.maketrans("", "", "\t\n\r")
+_SPACES = re.compile(r"\s+[\u0300-\u036f]*")
+_UNSEEN = re.compile(
+    "[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u2060-\u2064\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0100-\U000e01ef]"
+)
+"""Characters that a host is read without (UTS #46, "ignored")."""
+
 _STRIP = "".join(map(chr, range(0x21)))
 _URL_LIKE = re.compile(
     r"\s*(?:https?://)?((?:[a-z0-9\-\u0080-\U0010ffff]+\.)+[a-z\u0080-\U0010ffff][a-z0-9\-\u0080-\U0010ffff]*)(?=[:/?#\s]|\Z)",
@@ -93,7 +110,7 @@ class _Work:
         self._found = found
         self._base = _base(found, encoding)
         self.ambiguous = found.ambiguous and len(source) <= SECOND_JUDGE_LIMIT
-        self.compared = found.compared
+        self.readable = found.compared <= MAX_COMPARED and not found.torn
         self._fates: dict[Link, Fate] = {}
         self._shown: dict[int, str] = {}
 
@@ -105,7 +122,7 @@ class _Work:
         for attribute in self._found.frames:
             if attribute.end > attribute.start:
                 self._note(attribute.start, Kind.FRAME, "srcdoc", "srcdoc", Neutralise("frame"))
-                self.edits.append(Edit(attribute.start, attribute.end, ""))
+                self._empty(attribute)
         self.edits.sort(key=lambda edit: (edit.start, edit.end))
         self.rows = [row for _, row in sorted(self._placed, key=lambda item: item[0])]
 
@@ -124,8 +141,7 @@ class _Work:
             self.allowed.add(fate.link)
             self._write(place, fate.link)
         elif place.kind is Kind.REFRESH:  # one that leads nowhere would still take the mail out of sight
-            attribute = place.attribute
-            self.edits.append(Edit(attribute.start, attribute.end, "" if attribute.quote else '""'))
+            self._empty(place.attribute)
         else:
             self._write(place, DEAD)
 
@@ -191,6 +207,10 @@ class _Work:
             new = f'"{new}"' if attribute.assigned else f'="{new}"'
         self.edits.append(Edit(start, end, new))
 
+    def _empty(self, attribute: Attribute) -> None:
+        """Without quotes, nothing in place of a value would make a value of the next attribute."""
+        self.edits.append(Edit(attribute.start, attribute.end, "" if attribute.quote else '""'))
+
     def _text(self, text: Text) -> None:
         """Bare URLs that clients make clickable get an anchor of ours around them."""
         raw = self.source[text.start : text.end]
@@ -221,7 +241,7 @@ def _shown_host(source: str, anchor: Anchor) -> str:
 def _verified(source: str, work: _Work) -> BodyResult:
     """The result, if other parsers find nothing foreign in it."""
     try:
-        if work.compared <= MAX_COMPARED:
+        if work.readable:
             return _judged(source, work)
     except TooLarge:
         pass
@@ -260,32 +280,43 @@ def _second_opinion(output: str, work: _Work) -> list[str] | None:
 
 
 def _broken(source: str, edits: Sequence[Edit[str]], left: Sequence[str]) -> list[Edit[str]]:
-    """Edits that break the scheme of each value that the first judge still sees, wherever it is spelt plainly."""
+    """Edits that break each value that the first judge still sees, wherever it is spelt plainly: its scheme, or the slashes that
+    it begins with."""
     taken = [(edit.start, edit.end) for edit in edits]
     found: dict[int, Edit[str]] = {}
-    for value in left:
-        start = source.find(value) if value[:4].lower() == "http" else -1
+    for value in (each.strip(_STRIP) for each in left):
+        if value[:4].lower() == "http":
+            first, last, new = 1, 3, "xx"
+        elif _HOST_ONLY.match(value[:2]):
+            first, last, new = 0, 2, "./"
+        else:
+            continue
+        start = source.find(value)
         while start >= 0:
-            if not any(first < start + 3 and start + 1 < last for first, last in taken):
-                found[start] = Edit(start + 1, start + 3, "xx")
+            at, end = start + first, start + last
+            if (first or source[start - 1 : start] != ":") and not any(a < end and at < b for a, b in taken):
+                found[start] = Edit(at, end, new)
             start = source.find(value, start + len(value))
     return list(found.values())
 
 
 def _leads_away_in_chromium(value: str) -> bool:
-    """Whether only spaces keep `value` from being an http(s) URL: Chromium puts ``%20`` into a host for one, where other browsers
-    and the standard refuse it."""
-    squeezed = _SPACES.sub("", unicodedata.normalize("NFKC", value))
-    if squeezed == value or not (_HTTP.match(squeezed) or _HOST_ONLY.match(squeezed)):
+    """Whether only its host keeps `value` from being a URL for the standard and for other browsers, but not for Chromium: that
+    writes a space in a host as ``%20``, and reads the characters of an IPv6 address like those of a name."""
+    value = value.translate(_TAB_OR_NEWLINE)
+    found = _ABSOLUTE.match(value)
+    if found is None:
         return False
+    host = _UNSEEN.sub("", unicodedata.normalize("NFKC", unquote(found.group())))
     try:
-        return serialise(squeezed, "https://x.example/").startswith(("http:", "https:"))
+        serialise(_SPACES.sub("x", host) + value[found.end() :], "https://x.example/")
     except BadUrl:
         return False
+    return True
 
 
 def _base(found: Found, encoding: str) -> str | None:
-    """The document's base URL: the first http(s) one that a `base` gives.
+    """The document's base URL: the first of the web or of a share that a `base` gives, `NOWHERE` where Chromium alone reads it.
 
     For browsers the first `base` counts, whatever it says; but older ones drop one that stands in a `select`, or in another
     place where it doesn't belong, and go by the next.
@@ -295,8 +326,10 @@ def _base(found: Found, encoding: str) -> str | None:
         try:
             base = serialise("https:" + spelt if _HOST_ONLY.match(spelt) else spelt, None, encoding)
         except BadUrl:
+            if _leads_away_in_chromium(spelt):
+                return NOWHERE
             continue
-        if base.startswith(("http:", "https:")):
+        if _BASE.match(base):
             return base
     return None
 

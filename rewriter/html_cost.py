@@ -11,6 +11,7 @@ import re
 import sys
 
 from rewriter.html_foreign import OpenElements
+from rewriter.html_plain import is_plain
 from rewriter.html_scan import scan, tell
 
 FEW_STARTS = 1000
@@ -48,7 +49,7 @@ def is_affordable(html: str, ends: int) -> bool:
         opening -= len(_VOID.findall(html))
     if tags * opening <= MAX_STEPS and (opening <= FEW_STARTS or tags * _formatting_at_most(html) <= MAX_ELEMENTS):
         return True
-    return steps(html) <= max(MAX_STEPS, MAX_DEPTH * tags)
+    return is_plain(html, MAX_DEPTH // 2) or steps(html) <= max(MAX_STEPS, MAX_DEPTH * tags)
 
 
 def is_cheap(html: str) -> bool:

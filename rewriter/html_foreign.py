@@ -21,6 +21,9 @@ BREAKOUT = frozenset(
         "small", "span", "strong", "strike", "sub", "sup", "table", "tt", "u", "ul", "var",
     }
 )  # fmt: skip
+TORN = "torn"
+"""Here browsers disagree: Chromium and WebKit compare with a case, and do not find `foreignObject` from within MathML."""
+
 _SVG_POINTS = frozenset({"foreignobject", "desc", "title"})
 _MATH_POINTS = frozenset({"mi", "mo", "mn", "ms", "mtext"})
 _HTML_ENCODINGS = frozenset({"text/html", "application/xhtml+xml"})
@@ -102,16 +105,18 @@ class OpenElements:
         """Take in a document type."""
         self._tree.doctype(spelt)
 
-    def close(self, name: str) -> None:
-        """Take in an end tag."""
+    def close(self, name: str) -> str:
+        """Take in an end tag; returns the namespace of what it closes, `TORN` for SVG across MathML or the other way round."""
         top = self._stack.top
         if top is not None and top.space != HTML:
             if name in ("p", "br"):
                 self._break_out()
             elif (place := self._stack.last_foreign(name)) > (self._stack.html[-1] if self._stack.html else -1):
+                space = self._stack.elements[place].space
                 self._stack.pop_from(place)
-                return
+                return space if space == top.space else TORN
         self._tree.end(name)
+        return HTML
 
 
 def _is_point(name: str, space: str, attributes: Callable[[], Mapping[str, Placed]], source: str) -> bool:

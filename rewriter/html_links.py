@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from rewriter.html_foreign import TORN
 from rewriter.html_references import attribute_value, text_value
 from rewriter.html_scan import (
     COMMENT,
@@ -52,8 +53,9 @@ MathML element and every VML shape has `href` too."""
 _MAY_BE_XLINK = re.compile("[iI][nN][kK]:")
 _XLINK = {"xlink:href": Kind.A}
 _ANY_MATH = {"href": Kind.MATH, "xlink:href": Kind.MATH}
-_VML = {"href": Kind.VML}
+_VML = {"href": Kind.VML, "xlink:href": Kind.VML}
 _CONDITIONAL = re.compile(r"<!--\[if[^\]>]*+\]>(?!<!-->)", re.IGNORECASE)
+_COMMENT_END = re.compile(r"--!?>\Z")
 _CONDITIONAL_END = re.compile(r"<!\[endif\]--", re.IGNORECASE)
 _NO_LINKS_INSIDE = frozenset({"select", "button"})
 
@@ -95,6 +97,7 @@ class Found:
 
     bases:     the decoded href of each `base`, in whatever namespace
     ambiguous: whether something occurs of which parsers of different age make different trees: SVG, MathML, raw text in a select
+    torn:      whether a tag occurs that today's browsers read in different ways
     compared:  pairs of attributes in tags with very many of them, as parsers compare each with all before it
     """
 
@@ -103,6 +106,7 @@ class Found:
     frames: list[Attribute] = field(default_factory=list)
     bases: list[str] = field(default_factory=list)
     ambiguous: bool = False
+    torn: bool = False
     compared: int = 0
 
 
@@ -171,8 +175,11 @@ class _Finder:
 
     def _end(self, token: Token) -> None:
         if token.name == "a":
-            self._close_anchor(token.start)
-        elif self._closed_count[token.name]:
+            if token.space == HTML:
+                self._close_anchor(token.start)
+        elif token.space == TORN:
+            self._found.torn = True
+        if self._closed_count[token.name]:
             while True:
                 name = self._closed.pop()
                 self._closed_count[name] -= 1
@@ -189,8 +196,11 @@ class _Finder:
     def _conditionals(self, token: Token, *, text: bool) -> None:
         """Downlevel-hidden conditional comments in a comment or in raw text: their content is HTML for Outlook."""
         place = token.start
-        while opening := _CONDITIONAL.search(self._source, place, token.end):
-            place = token.end
+        end = token.end
+        if text and (closed := _COMMENT_END.search(self._source, max(place, end - 4), end)):
+            end = closed.start()  # nobody's text: a URL in front of it must not take it in
+        while opening := _CONDITIONAL.search(self._source, place, end):
+            place = end
             if place not in self._unclosed:
                 closing = _CONDITIONAL_END.search(self._source, opening.end(), place)
                 if closing is None:
@@ -213,7 +223,8 @@ class _Finder:
             return
         if name == "base":
             self._base(token)
-            return
+            if token.space != MATH:
+                return
         if name == "meta" and token.space == HTML:
             self._refresh(token)
         navigable = TABLE.get(name)
@@ -243,7 +254,7 @@ class _Finder:
     def _attributes(self, token: Token, navigable: Mapping[str, Kind]) -> None:
         source = self._source
         found = attributes(source, token)
-        if token.name in ("animate", "set") and not _moves_a_link(source, found):
+        if token.name in ("animate", "set") and token.space != MATH and not _moves_a_link(source, found):
             return
         places = []
         for name, kind in navigable.items():
@@ -274,7 +285,9 @@ class _Finder:
         value = attribute_value(self._source[content.start : content.end])
         part = refresh_url(value)
         if part is not None:
-            self._found.places.append(Place(Kind.REFRESH, content, value[part[0] : part[1]], part=part, element="meta"))
+            start, end, closed = part
+            place = Place(Kind.REFRESH, content, value[start:end], None, (start, end), "meta", closed)
+            self._found.places.append(place)
 
 
 def _listed(attribute: Attribute, value: str, *, plain: bool) -> list[Place]:
@@ -290,14 +303,23 @@ def _listed(attribute: Attribute, value: str, *, plain: bool) -> list[Place]:
     return places
 
 
+_SPACE = r"\t\n\f\r "
+_MORE = r"\v\u1680\u2000-\u200a\u2028\u205f\u3000"
+"""More white space, that Chromium strips from the time and from the URL of a refresh, and other browsers don't."""
+
 _REFRESH = re.compile(
-    r"[\t\n\f\r ]*+(?:[0-9]++[0-9.]*+|\.[0-9.]*+)(?:[\t\n\f\r ]*+[;,]|(?=[\t\n\f\r ]))[\t\n\f\r ]*+(.*)\Z", re.DOTALL
+    rf"[{_SPACE}{_MORE}]*+(?:[0-9]++[0-9.]*+|\.[0-9.]*+)[{_MORE}]*+(?:[;,]|[{_SPACE}]++[;,]?+)[{_SPACE}]*+(.*)\Z",
+    re.DOTALL,
 )
-_REFRESH_URL = re.compile(r"[uU][rR][lL][\t\n\f\r ]*+=[\t\n\f\r ]*+")
+_REFRESH_URL = re.compile(rf"[uU][rR][lL][{_SPACE}]*+=[{_SPACE}]*+")
+_REFRESH_PADDING = re.compile(rf"[{_SPACE}{_MORE}]*+")
 
 
-def refresh_url(content: str) -> tuple[int, int] | None:
-    """Where the URL stands in the content of a refresh (WHATWG, "shared declarative refresh steps"); None for none."""
+def refresh_url(content: str) -> tuple[int, int, bool] | None:
+    """Where the URL stands in the content of a refresh (WHATWG, "shared declarative refresh steps"); None for none.
+
+    The third value: whether it ends at another place for Chromium, for which the last quote ends it and not the next one.
+    """
     found = _REFRESH.match(content)
     if found is None or not found.group(1):
         return None
@@ -306,10 +328,13 @@ def refresh_url(content: str) -> tuple[int, int] | None:
     if spelt is not None:
         start = spelt.end()
     quote = content[start : start + 1]
-    if quote in ("'", '"') and quote:
-        end = content.find(quote, start + 1)
-        return start + 1, len(content) if end < 0 else end
-    return start, len(content)
+    quoted = quote in ("'", '"') and quote != ""
+    padding = _REFRESH_PADDING.match(content, start + quoted)
+    start = padding.end() if padding else start
+    if not quoted:
+        return start, len(content), False
+    end, last = content.find(quote, start), content.rfind(quote, start)
+    return start, len(content) if end < 0 else end, end != last
 
 
 def _moves_a_link(source: str, found: Mapping[str, Attribute]) -> bool:

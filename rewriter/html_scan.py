@@ -255,10 +255,10 @@ class _Scanner:
         if not name.islower() or not name.isalpha():
             name = name.translate(_LOWER).replace("\0", "\ufffd")
         if match.group(1):
-            if self._open:
-                self._open.close(name)
-                self._seen = match.end()
-            return Token(END, place, match.end(), name, HTML, match.span(3))
+            if not self._open:
+                return Token(END, place, match.end(), name, HTML, match.span(3))
+            self._seen = match.end()
+            return Token(END, place, match.end(), name, self._open.close(name), match.span(3))
         token = Token(START, place, match.end(), name, HTML, match.span(3))
         if not self._open:
             if name not in ("svg", "math"):

@@ -32,10 +32,14 @@ _NAMED = re.compile(
     f"<(/|{'|'.join(sorted((*_ELEMENTS, 'base', 'math', 'svg', 'template', 'v:'), key=len, reverse=True))})"
 )
 """What a source can hold at all, in lower case, and end tags: to look once is cheaper than to ask the tree for each element."""
+_WIDE = r"[\t-\r \u1680\u2000-\u200a\u2028\u205f\u3000]*"
 _REFRESH = re.compile(
-    r"""\s*(?:\d[\d.]*|\.[\d.]*)(?:\s*[;,]|(?=\s))\s*(?:url\s*=\s*)?(?:'([^']*)|"([^"]*)|(.*))""",
+    rf"{_WIDE}(?:[0-9][0-9.]*|\.[0-9.]*)[\v\u1680\u2000-\u200a\u2028\u205f\u3000]*(?:[;,]|[\t\n\f\r ]+[;,]?)"
+    rf"[\t\n\f\r ]*(?:url[\t\n\f\r ]*=[\t\n\f\r ]*)?(?:'{_WIDE}([^']*)|\"{_WIDE}([^\"]*)|{_WIDE}(.*))",
     re.IGNORECASE | re.DOTALL,
 )
+
+_HOST_ONLY = re.compile(r"[\x00-\x20]*[/\\][\t\n\r]*[/\\]")
 
 _SVG = "http://www.w3.org/2000/svg"
 _MATHML = "http://www.w3.org/1998/Math/MathML"
@@ -71,6 +75,8 @@ def _is_fine(attribute: str, value: str, base: str | None, allowed: Container[st
 
 
 def _absolute(value: str, base: str | None) -> str | None:
+    if base is None and _HOST_ONLY.match(value):
+        base = "https://page.example/"  # wherever the mail is shown, this leads away
     try:
         return serialise(value, base)
     except BadUrl:
@@ -154,7 +160,7 @@ def by_html5lib(html: str) -> Iterator[tuple[str, str, str]]:
 def _navigable(name: str, found: dict[str, str]) -> Iterator[tuple[str, str, str]]:
     """The table once more, written apart from that of the scan: a fault in one is seen by the other."""
     local = name.rpartition(":")[2]
-    if local in ("a", "area"):
+    if local in ("a", "area") or name.startswith("math:"):
         wanted: tuple[str, ...] = ("href", "xlink:href")
     elif local == "form":
         wanted = ("action",)

@@ -38,11 +38,14 @@ LOOK = """() => {
   const absolute = value => { try { return new URL(value, document.baseURI).href; } catch { return ''; } };
   const note = value => { const url = absolute(value); if (/^https?:/.test(url)) targets.push(url); };
   const refresh = value => {
-    const found = /^\\s*(?:\\d+[\\d.]*|\\.[\\d.]*)(?:\\s*[;,]|(?=\\s))\\s*([^]*)$/.exec(value);
+    const wide = String.raw`[\\t-\\r \\u1680\\u2000-\\u200a\\u2028\\u205f\\u3000]`;  // Chromium's white space
+    const time = String.raw`^${wide}*(?:\\d+[\\d.]*|\\.[\\d.]*)(?:${wide}*[;,]|(?=${wide}))${wide}*([^]*)$`;
+    const found = new RegExp(time).exec(value);
     if (!found || !found[1]) return;
-    let url = found[1].replace(/^url[\\t\\n\\f\\r ]*=[\\t\\n\\f\\r ]*/i, '');
-    const quoted = /^(['"])([^]*?)(?:\\1|$)/.exec(url);
-    note(quoted ? quoted[2] : url);
+    const url = found[1].replace(/^url[\\t\\n\\f\\r ]*=[\\t\\n\\f\\r ]*/i, '').trim();
+    const quoted = /^(['"])([^]*?)(?:\\1|$)/.exec(url), chromium = /^(['"])([^]*)\\1/.exec(url);
+    note(quoted ? quoted[2].trim() : url);
+    if (chromium) note(chromium[2].trim());
   };
   const text = value => {
     const last = tree[tree.length - 1];
@@ -58,6 +61,8 @@ LOOK = """() => {
         child.getAttribute('style') === 'color:inherit;text-decoration:inherit' && child.attributes.length === 2;
       if (html && (name === 'a' || name === 'area') && child.hasAttribute('href')) note(child.getAttribute('href'));
       if (!html && name === 'a' && child.href) note(child.href.baseVal);
+      const math = child.namespaceURI.endsWith('MathML');
+      if (math && child.hasAttribute('href')) note(child.getAttribute('href'));
       if (html && name === 'form' && child.hasAttribute('action')) note(child.getAttribute('action'));
       if (html && ['button', 'input'].includes(name) && child.hasAttribute('formaction')) note(child.getAttribute('formaction'));
       if (html && ['iframe', 'frame', 'embed'].includes(name) && child.hasAttribute('src')) note(child.getAttribute('src'));
@@ -65,10 +70,10 @@ LOOK = """() => {
       const isRefresh = html && name === 'meta' && (child.getAttribute('http-equiv') || '').toLowerCase() === 'refresh';
       if (isRefresh && child.hasAttribute('content')) refresh(child.getAttribute('content'));
       if (ours) { walk(child); continue; }
-      const skipped = moving[name] || (child.namespaceURI.endsWith('MathML') ? ['href', 'xlink:href'] : []);
+      const skipped = [...(moving[name] || []), ...(math ? ['href', 'xlink:href'] : [])];
       const kept = [...child.attributes].filter(a => !skipped.includes(a.name) && !(isRefresh && a.name === 'content'))
         .map(a => [a.name, a.value]).sort();
-      const vml = name.includes(':') ? kept.filter(a => a[0] !== 'href') : kept;
+      const vml = name.includes(':') ? kept.filter(a => !/^(xlink:)?href$/.test(a[0])) : kept;
       tree.push([child.namespaceURI, name, vml]);
       if (child.shadowRoot) { tree.push(['shadow']); walk(child.shadowRoot); tree.push(['/shadow']); }
       if (child.content instanceof DocumentFragment) walk(child.content);

@@ -69,7 +69,9 @@ def _attribute(rng: random.Random, name: str, value: str) -> str:
 
 
 def _refresh(rng: random.Random) -> str:
-    time = rng.choice(("0", "5", "0.5", ".", "1 ", "", "x", "  3")) + rng.choice((";", ",", " ", "; "))
+    time = rng.choice(("0", "5", "0.5", ".", "1 ", "", "x", "  3", "0\v", "\u30000", "0\xa0")) + rng.choice(
+        (";", ",", " ", "; ")
+    )
     content = time + rng.choice(("", "url=", "URL =", " url = ", "url", ' Url="', "url='")) + rng.choice(_URLS)
     return (
         f"<meta http-equiv={rng.choice(('refresh', 'REFRESH', 'ref&#114;esh'))}{_attribute(rng, 'content', content)}>"
@@ -124,7 +126,8 @@ def _link(rng: random.Random) -> str:
     name, attribute = rng.choice(
         (
             ("area", "href"), ("form", "action"), ("button", "formaction"), ("input", "formaction"), ("iframe", "src"),
-            ("object", "data"), ("embed", "src"), ("svg><a", "xlink:href"), ("math><mi", "href"), ("noscript><a", "href"),
+            ("object", "data"), ("embed", "src"), ("svg><a", "xlink:href"), ("math><mi", "href"), ("math><base", "href"),
+            ("math><set", "href"), ("noscript><a", "href"),
             ("img", "src"), ("link", "href"), ("v:rect", "href"), ("select><option", "value"),
         )
     )  # fmt: skip
