@@ -31,7 +31,7 @@ CODECS: dict[str, tuple[str, ...]] = {
     "shift_jis": ("cp932", "shift_jis_2004"),
     "euc-jp": ("euc_jp", "euc_jis_2004"),
     "iso-2022-jp": ("iso-2022-jp",),
-    "gbk": ("gb18030",),
+    "gbk": ("gbk", "gb18030"),
     "gb18030": ("gb18030",),
     "big5": ("big5hkscs", "cp950"),
     "euc-kr": ("cp949",),
@@ -49,8 +49,14 @@ EXTRA_LABELS = {
 }  # fmt: skip
 """Labels of real mail that the table of the Encoding standard lacks."""
 
-_SHIFTED = {ISO_2022_JP: "iso2022_jp_ext", HZ: "utf-8"}
-"""The charsets of `rewriter.shifted`, and the codec in which a browser encodes queries in them."""
+_SHIFTED = frozenset({ISO_2022_JP, HZ})
+"""The charsets of `rewriter.shifted`."""
+
+_QUERIES = {
+    "cp932": "shift_jis", "shift_jis_2004": "shift_jis", "euc_jp": "euc-jp", "euc_jis_2004": "euc-jp",
+    ISO_2022_JP: "iso-2022-jp", HZ: "utf-8", "big5hkscs": "big5", "cp950": "big5", "cp949": "euc-kr",
+}  # fmt: skip
+"""Codec → the encoding of queries in such a document, where that is not named alike."""
 
 _UTF7 = frozenset({"utf-7", "utf7", "unicode-1-1-utf-7", "unicode-2-0-utf-7", "csunicode11utf7", "x-unicode-2-0-utf-7"})
 _MULTI_BYTE = frozenset(
@@ -72,6 +78,7 @@ class Text:
 
     codec: Python's name, `ISO_2022_JP` or `HZ`  skip:  bytes of a BOM before `text`
     notes: ``label_lie`` and others            exact: `text` in this codec is `content` again
+    said:  codec of what a body of ASCII alone is said to be in, which only its queries show
     """
 
     text: str
@@ -81,13 +88,13 @@ class Text:
     notes: tuple[str, ...] = ()
     exact: bool = True
     stretches: tuple[shifted.Stretch, ...] = ()
+    said: str = ""
 
     @property
     def query_encoding(self) -> str:
-        """The codec in which a browser encodes queries: UTF-16 counts as UTF-8 (WHATWG, "get an output encoding")."""
-        if self.codec in _SHIFTED:
-            return _SHIFTED[self.codec]
-        return "utf-8" if self.codec.startswith("utf") else self.codec
+        """How a browser encodes queries, as in `toc.query_encoding`: UTF-16 counts as UTF-8 ("get an output encoding")."""
+        codec = self.said or self.codec
+        return "utf-8" if codec.startswith("utf") else _QUERIES.get(codec, codec)
 
 
 def lookup(label: str) -> str | None:
@@ -133,7 +140,7 @@ def _decode(content: bytes, label: str, html: bool) -> Text:
             return _lenient(content, codec, len(bom))
     name = lookup(label)
     if content.isascii() and not (name or "").startswith("utf-16"):
-        return _seven_bits(content, name)
+        return _seven_bits(content, name, html)
     notes: tuple[str, ...] = ()
     if name is not None and name not in _MULTI_BYTE and _is_utf8(content):
         return Text(content.decode("utf-8"), "utf-8", content, notes=("label_lie",))
@@ -147,7 +154,7 @@ def _decode(content: bytes, label: str, html: bool) -> Text:
     return _unlabelled(content, html, notes, name)
 
 
-def _seven_bits(content: bytes, name: str | None) -> Text:
+def _seven_bits(content: bytes, name: str | None, html: bool) -> Text:
     """ASCII, unless it shifts into other sets and all of it can be read so: then no other label is to be believed."""
     charset = shifted.looks_shifted(content)
     if charset is not None:
@@ -156,15 +163,22 @@ def _seven_bits(content: bytes, name: str | None) -> Text:
             return found
         if name == charset:
             return replace(found, notes=("undecodable",))
-    return Text(content.decode("ascii"), "utf-8", content)
+    name = name or (_declared(content) if html else None) or "utf-8"
+    said = name if name in _SHIFTED else _codecs(name)[0]
+    return Text(content.decode("ascii"), "utf-8", content, said=said)
+
+
+def _declared(content: bytes) -> str | None:
+    """The charset that a document's `meta` names."""
+    meta = _META.search(content, 0, _META_BYTES)
+    name = lookup(meta.group(1).decode("ascii", "replace")) if meta else None
+    return "utf-8" if name is not None and name.startswith("utf-16") else name
 
 
 def _unlabelled(content: bytes, html: bool, notes: tuple[str, ...], name: str | None) -> Text:
-    if html and (meta := _META.search(content, 0, _META_BYTES)) is not None:
-        declared = lookup(meta.group(1).decode("ascii", "replace"))
-        found = _strict(content, declared) if declared and not declared.startswith("utf-16") else None
-        if found is not None:
-            return replace(found, notes=notes)
+    declared = _declared(content) if html else None
+    if declared is not None and (found := _strict(content, declared)) is not None:
+        return replace(found, notes=notes)
     if _is_utf8(content):
         return Text(content.decode("utf-8"), "utf-8", content, notes=notes)
     detected = _japanese(content) or _detected(content)

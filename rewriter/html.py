@@ -76,7 +76,7 @@ _QUOTABLE = re.compile(r"[A-Za-z0-9._~:/?&=%+\-]*\Z")
 def rewrite_html(source: str, *, part: str, protect: Protect, options: Options, encoding: str = "utf-8") -> BodyResult:
     """Rewrite one HTML body.
 
-    encoding: Python codec of the document's charset, in which browsers encode queries
+    encoding: the document's charset, in which browsers encode queries, as in `toc.query_encoding`
     """
     if not _may_hold_link(source):
         return BodyResult()

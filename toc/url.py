@@ -16,6 +16,7 @@ import ada_url
 import tldextract
 
 from toc.errors import BadUrl
+from toc.query_encoding import encode_query
 
 MAX_URL = 8192
 """Bytes of a serialised URL that we are ready to seal (docs/limits.md)."""
@@ -67,8 +68,8 @@ class Url(NamedTuple):
 def serialise(text: str, base: str | None = None, encoding: str = "utf-8") -> str:
     """Parse `text` against `base` as the WHATWG basic URL parser does and serialise it.
 
-    Any scheme is accepted. `encoding` is the Python codec of the document's charset, used for the query of special
-    URLs only (WHATWG URL, "percent-encode after encoding").
+    Any scheme is accepted. `encoding` is the document's charset as in `encode_query`, used for the query of special URLs
+    only (WHATWG URL, "percent-encode after encoding").
 
     Raises BadUrl where a browser would not get a URL out of it.
     """
@@ -136,18 +137,7 @@ def _encode_query(text: str, base: str | None, encoding: str) -> str:
         return text
     head, mark, fragment = text.partition("#")
     path, question, query = head.partition("?")
-    return path + question + "".join(_encode_character(c, encoding) for c in query) + mark + fragment
-
-
-def _encode_character(character: str, encoding: str) -> str:
-    if character.isascii():
-        return character
-    try:
-        raw = character.encode(encoding)
-    except UnicodeEncodeError:
-        return f"%26%23{ord(character)}%3B"  # WHATWG URL: what a form would send for it
-    # A multi-byte character may hold ASCII bytes: they stay bare unless the special-query set names them.
-    return "".join(f"%{byte:02X}" if byte >= 0x7F or byte < 0x21 or byte in b"\"#<>'" else chr(byte) for byte in raw)
+    return path + question + encode_query(query, encoding) + mark + fragment
 
 
 def unicode_host(host: str) -> str:

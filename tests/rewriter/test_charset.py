@@ -129,3 +129,20 @@ def test_broken_utf_16_keeps_its_places(units: list[bytes], odd: bool, data: st.
     start, end = sorted((data.draw(st.integers(0, whole)), data.draw(st.integers(0, whole))))
     new = decode(apply(content, byte_edits(found, [Edit(start, end, "|NEW|")])), "").text
     assert new == found.text[:start] + "|NEW|" + found.text[end:]
+
+
+QUERIES = [
+    ("text of ASCII, and a label", b"<a>", "iso-8859-1", "cp1252"),
+    ("in a charset that shifts", b"<a>", "iso-2022-jp", "iso-2022-jp"),
+    ("no label but a meta", b"<meta charset=shift_jis>", "", "shift_jis"),
+    ("the label comes before a meta", b"<meta charset=shift_jis>", "utf-8", "utf-8"),
+    ("a meta in UTF-16 cannot be", b"<meta charset=utf-16>", "", "utf-8"),
+    ("nothing said", b"<a>", "", "utf-8"),
+    ("UTF-16", "é".encode("utf-16-le"), "utf-16le", "utf-8"),
+    ("GBK", "报".encode("gbk"), "gb2312", "gbk"),
+]
+
+
+@pytest.mark.parametrize(("why", "content", "label", "encoding"), QUERIES, ids=[row[0] for row in QUERIES])
+def test_the_encoding_of_queries(why: str, content: bytes, label: str, encoding: str) -> None:
+    assert decode(content, label, html=True).query_encoding == encoding, why
