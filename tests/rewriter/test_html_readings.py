@@ -13,6 +13,7 @@ from rewriter.html_links import refresh_url
 from rewriter.options import Options
 from rewriter.receipt import Outcome
 from tests.reversible import protect
+from toc.link import Keep
 
 TORN = (
     "<svg><foreignObject><math><mo></foreignObject><script>",
@@ -68,3 +69,13 @@ REFRESHES = {
 def test_where_the_url_of_a_refresh_stands(content: str) -> None:
     part = refresh_url(content)
     assert (content[part[0] : part[1]] if part else None) == REFRESHES[content]
+
+
+@pytest.mark.parametrize("value", ["http://a.example/?q=é", "http://a.example/?q=&eacute;", "//a.example/?q=é"])
+def test_a_kept_link_is_kept_though_its_query_is_in_another_charset(value: str) -> None:
+    """The judges see UTF-8."""
+    source = f"<base href=http://b.example/><a href='{value}'>x</a>"
+    done = rewrite_html(source, part="1", protect=lambda _: Keep("exempt"), options=Options(), encoding="cp1252")
+    assert [(row.outcome, row.url) for row in done.rows] == [(Outcome.KEPT, "http://a.example/?q=%E9")]
+    assert done.sound
+    assert done.edits == ()
