@@ -61,9 +61,7 @@ def body_kind(part: Part) -> BodyKind | None:
         return "opaque" if attached and (part.file_name or part.number > 1) else "html"
     if kind is not None:
         return kind
-    is_text = part.type.kind.startswith(
-        ("text/", "message/")
-    )  # a report of any kind (RFC 3464, 6533), an unopened message
+    is_text = part.type.kind.startswith(("text/", "message/"))  # reports (RFC 3464, 6533), messages not taken apart
     if part.file_name.endswith(_HTML_FILES) and (attached or not is_text):
         return "opaque"
     if part.type.kind in _DATA and attached:
