@@ -123,14 +123,16 @@ def remove_fields(raw: bytes, names: Collection[str]) -> bytes:
 
 def field_edit(raw: bytes, name: str, value: bytes) -> Edit[bytes]:
     """The edit that puts one more field on top (below the line of an mbox), folded at 76, in the message's line ending."""
-    ending = line_ending(raw)
-    width = 74 - len(name)
-    lines = [value[:width]] + [value[place : place + 74] for place in range(width, len(value), 74)]
     first = _NEWLINE.search(raw) if raw.startswith(MBOX) else None
     top = first.end() if first else 0
     if raw[top : top + 1] in (b" ", b"\t"):  # it would become a part of our field
         head, _ = body_start(raw)
         top = next((item.start for item in fields(raw, top, head)), head)
+    ending = line_ending(raw)
+    if ending == b"\r" and raw.startswith(b"\n", top):  # they would become one
+        ending = b"\n"
+    width = 74 - len(name)
+    lines = [value[:width]] + [value[place : place + 74] for place in range(width, len(value), 74)]
     return Edit(top, top, name.encode() + b": " + (ending + b" ").join(lines) + ending)
 
 

@@ -6,18 +6,23 @@ Every replacement has the length of what it replaces, so that nothing else in th
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 from rewriter.edit import Edit
 
 _SCHEME = re.compile(rb"h(\0?)t\0?t\0?p(?=\0?s?\0?:\0?[/\\&])", re.IGNORECASE)
-
-
 _WORD = re.compile(rb"[!#-%(-;=?-~]++")
 
 
+def words(content: bytes) -> Iterator[bytes]:
+    """What stands in ASCII where a link begins, up to a blank, a quote or a bracket."""
+    for found in _SCHEME.finditer(content):
+        if word := _WORD.match(content, found.start()):
+            yield word.group()
+
+
 def broken(content: bytes, kept: Container[bytes] = ()) -> list[Edit[bytes]]:
-    """Edits of the decoded bytes of a part. `kept`: URLs that stay, our own ones, spelt in ASCII."""
+    """Edits of the decoded bytes of a part. `kept`: of `words` those that stay, our own links."""
     edits = []
     for found in _SCHEME.finditer(content):
         word = _WORD.match(content, found.start())

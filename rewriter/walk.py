@@ -7,6 +7,7 @@ Never an exception, never silently raw: what cannot be read to the end is unscan
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -16,7 +17,7 @@ from rewriter.content_type import ContentType, content_type
 from rewriter.edit import Edit, apply
 from rewriter.headers import line_ending
 from rewriter.mime import Group, Part
-from rewriter.neutral import broken, merged
+from rewriter.neutral import broken, merged, words
 from rewriter.options import OnUnscannable, Options
 from rewriter.readings import View
 from rewriter.receipt import Outcome, Row
@@ -26,6 +27,7 @@ from rewriter.unlink import MAX_NESTED, is_encoded_entity
 from toc.link import Keep, Kind, Link, Protect
 
 UNSCANNABLE = "unscannable"
+_LIKE_OWN = re.compile(r"/[up]/[a-z0-9.\-]{1,63}/[12]")
 MAX_SIGNATURES = 10
 """Signatures of one message that are verified: each costs a hash of what it covers."""
 
@@ -255,6 +257,17 @@ def _unscannable(job: Job, part: Part) -> None:
     decoded = transfer.decode(job.raw[part.start : part.end], part.encoding, job.view)
     neutralise = job.ask.options.on_unscannable is OnUnscannable.NEUTRALISE
     fate = Outcome.NEUTRALISED if neutralise else Outcome.NOT_COVERABLE
-    job.rows += [row._replace(outcome=fate, reason=UNSCANNABLE) for row in list_urls(decoded.content, part.path)]
+    protect = job.ask.protect
+    for row in list_urls(decoded.content, part.path):
+        reason = _own(row.url, protect)
+        outcome = fate if reason is None else Outcome.KEPT
+        job.rows.append(row._replace(outcome=outcome, reason=reason or UNSCANNABLE))
     if neutralise:
-        job.changes += transfer.changes(part.start, decoded, broken(decoded.content))
+        own = {word for word in words(decoded.content) if _own(word.decode("ascii"), protect)}
+        job.changes += transfer.changes(part.start, decoded, broken(decoded.content, own))
+
+
+def _own(url: str, protect: Protect) -> str | None:
+    """``own_link`` or ``own_invalid`` for what leads to us, wherever it ends: another reading may have put it there."""
+    fate = protect(Link(url, Kind.ATTACHMENT, url)) if _LIKE_OWN.search(url) else None
+    return fate.reason if isinstance(fate, Keep) and fate.reason.startswith("own_") else None

@@ -217,3 +217,30 @@ def test_our_link_behind_another_url_of_the_same_word_is_put_back() -> None:
         + b" end\r\n"
     )
     assert b"?u=https://a.example/x end" in restore_message(raw, open_link, open_restore)
+
+
+def test_our_field_does_not_take_the_empty_line_behind_it_in() -> None:
+    raw = b" fold\r>From x\r\n\nHTTPS://A.example/x\r\n"
+    done = rewrite_message(raw, protect, Options(), seal_restore, open_restore)
+    assert restore_message(done.message, open_link, open_restore) == raw
+    assert rewrite_message(done.message, protect, Options(), seal_restore, open_restore).message == done.message
+
+
+def test_our_links_stay_in_what_cannot_be_read() -> None:
+    own = link_to("https://a.example/x")
+    raw = f'Content-Type: message/partial\r\n\r\n<a href="{own}">x</a> {own}. https://b.example/\r\n'.encode()
+    done = rewrite_message(raw, protect, Options())
+    assert done.message == raw.replace(b"https://b.", b"hxxps://b.")
+    assert {(row.outcome, row.url) for row in done.rows if row.url} >= {(Outcome.NEUTRALISED, "https://b.example/")}
+
+
+def test_readings_that_break_and_seal_by_turns_grow_nothing() -> None:
+    """Cut off at the odd line the part is not read; else it is, and holds a link that begins with ``www.``."""
+    part = (
+        b"Content-Type: message/partial\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n\r\r\nwww.a.example\r\n"
+    )
+    inner = b'Content-Type: multipart/related; boundary="b"\r\n\r\npre\r\n--b \r\n' + part + b"--b--\r\n"
+    raw = b"no field\r\nContent-Type: message/rfc822\r\n\r\n" + inner
+    done = rewrite_message(raw, protect, Options(), seal_restore, open_restore)
+    again = rewrite_message(done.message, protect, Options(), seal_restore, open_restore)
+    assert again.message == done.message
