@@ -38,7 +38,7 @@ SECOND_JUDGE_LIMIT = 200_000
 """Characters up to which a body whose tree depends on the parser's age is shown to the slow parser too: a second at most."""
 
 MAX_COMPARED = 20_000_000
-"""Pairs of attributes that a parser may have to compare: 0.03 s (lexbor, measured). One tag with 6,000 attributes has as many."""
+"""Pairs of attributes that a parser may have to compare: 0.03 s (lexbor, measured). 4,500 attributes of one tag count as many."""
 
 CLIP = 100_000
 """Webmail cuts a longer HTML part off (Gmail: 102 KB)."""

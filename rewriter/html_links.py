@@ -328,7 +328,7 @@ def refresh_url(content: str) -> tuple[int, int, bool] | None:
     if spelt is not None:
         start = spelt.end()
     quote = content[start : start + 1]
-    quoted = quote in ("'", '"') and quote != ""
+    quoted = quote in ("'", '"')
     padding = _REFRESH_PADDING.match(content, start + quoted)
     start = padding.end() if padding else start
     if not quoted:

@@ -29,7 +29,10 @@ MAX_NESTED = 20
 """Encoded messages inside encoded messages that are opened."""
 
 _LIMITS = mime.Limits(parts=10_000, depth=1000)
-_OWN = re.compile(r"https?://(?:[^\s\"'<>:]|:(?!//)){1,300}?/[up]/[a-z0-9.\-]{1,63}/[12][A-Za-z0-9_\-]{30,}")
+OWN_PATH = r"/[up]/[a-z0-9.\-]{1,63}/[12]"
+"""How every link of ours goes on behind a base URL; others may, too."""
+
+_OWN = re.compile(rf"https?://(?:[^\s\"'<>:]|:(?!//)){{1,300}}?{OWN_PATH}[A-Za-z0-9_\-]{{30,}}")
 _INSERTED = re.compile(r'<a href="([^"<>]{1,12000})" style="color:inherit;text-decoration:inherit">([^<]*)</a>')
 _FOLD = re.compile(r"(?:\r\n|\n|\r)[ \t]")
 _ESCAPES = str.maketrans({"&": "&amp;", '"': "&quot;", "'": "&#39;"})

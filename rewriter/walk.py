@@ -23,13 +23,14 @@ from rewriter.readings import View
 from rewriter.receipt import Outcome, Row
 from rewriter.signed import canonical, open_envelope, rewrap, signature_kind, text_exemption, verifies
 from rewriter.transfer import Change
-from rewriter.unlink import MAX_NESTED, is_encoded_entity
+from rewriter.unlink import MAX_NESTED, OWN_PATH, is_encoded_entity
 from toc.link import Keep, Kind, Link, Protect
 
 UNSCANNABLE = "unscannable"
-_LIKE_OWN = re.compile(r"/[up]/[a-z0-9.\-]{1,63}/[12]")
 MAX_SIGNATURES = 10
 """Signatures of one message that are verified: each costs a hash of what it covers."""
+
+_MAY_BE_OWN = re.compile(OWN_PATH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,5 +270,5 @@ def _unscannable(job: Job, part: Part) -> None:
 
 def _own(url: str, protect: Protect) -> str | None:
     """``own_link`` or ``own_invalid`` for what leads to us, wherever it ends: another reading may have put it there."""
-    fate = protect(Link(url, Kind.ATTACHMENT, url)) if _LIKE_OWN.search(url) else None
+    fate = protect(Link(url, Kind.ATTACHMENT, url)) if _MAY_BE_OWN.search(url) else None
     return fate.reason if isinstance(fate, Keep) and fate.reason.startswith("own_") else None
